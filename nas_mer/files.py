@@ -292,7 +292,7 @@ def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int
         case yaml.MappingNode():
             mapping: dict[Any, Any] = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+                key = loader.construct_object(key_node, deep=True)
                 here = key_node.start_mark.line + 1
                 if isinstance(key, dict | list):
                     raise UserError(f"{file}:{here}: a key must be text, found {describe(key)}")
@@ -311,4 +311,4 @@ def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int
                 return int(node.value)
             if node.tag == "tag:yaml.org,2002:float":
                 return float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
-            return loader.construct_object(node)  # type: ignore[no-untyped-call]
+            return loader.construct_object(node)

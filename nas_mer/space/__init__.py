@@ -1,1 +1,22 @@
-""""""
+"""Search spaces: YAML to a graph with decisions, genotypes, counting, sampling, top-k."""
+
+from nas_mer.space.decisions import Decisions, Rule
+from nas_mer.space.genotype import Genotype
+from nas_mer.space.graph import Graph
+from nas_mer.space.ops import OPS, Like, Shape, op
+from nas_mer.space.space import SearchSpace, find_genotype, load_genotype, shipped_spaces
+
+__all__ = [
+    "OPS",
+    "Decisions",
+    "Genotype",
+    "Graph",
+    "Like",
+    "Rule",
+    "SearchSpace",
+    "Shape",
+    "find_genotype",
+    "load_genotype",
+    "op",
+    "shipped_spaces",
+]

@@ -1,0 +1,325 @@
+"""The op registry: what a module in a search space can be made of.
+
+An op is a function from the shape of its input map, `(channels, height, width)`, and named arguments to a
+`torch.nn.Module` that takes `(N, C, H, W)` float tensors. Its signature *is* its schema: names, types and defaults
+of the keyword arguments are what a YAML space may write. A module of the user's adds ops of its own:
+
+    from nas_mer.space import Shape, op
+
+    @op("blur")
+    def blur(shape: Shape, *, kernel: int = 3) -> nn.Module:
+        \"\"\"A fixed box filter.\"\"\"
+        return nn.AvgPool2d(kernel, stride=1, padding=kernel // 2)
+
+An argument annotated `Like` takes the name of a state and is handed that state's shape.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from nas_mer.files import describe, did_you_mean
+
+
+class Shape(NamedTuple):
+    """Channels, height and width of a feature map."""
+
+    channels: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.channels}x{self.height}x{self.width}"
+
+
+class Like(Shape):
+    """The shape of another state, which the space names: `like: pre1`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class OpType:
+    """A registered op: its name, its builder, and the types and defaults of its arguments."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    types: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the builder's docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The arguments that name a state."""
+        return frozenset(name for name, kind in self.types.items() if _is_like(kind))
+
+    def check(self, args: Mapping[str, Any]) -> None:
+        """Check argument names and types.
+
+        Raises:
+            ValueError: `(argument or None, message)` of the first one that is wrong.
+        """
+        for name, value in args.items():
+            if name not in self.types:
+                raise ValueError(name, f"op '{self.name}' has no argument '{name}'{did_you_mean(name, self.types)}")
+            kind = str if name in self.references else self.types[name]
+            try:
+                TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].lower()
+                raise ValueError(name, f"op '{self.name}': {reason}, found {describe(value)}") from None
+        for name in self.types:
+            if name not in args and name not in self.defaults:
+                raise ValueError(None, f"op '{self.name}' needs the argument '{name}'")
+
+
+OPS: dict[str, OpType] = {}
+
+Builder = typing.TypeVar("Builder", bound=Callable[..., nn.Module])
+
+
+def op(name: str) -> Callable[[Builder], Builder]:
+    """Register a builder `(shape, *, ...) -> nn.Module` as the op `name`.
+
+    Raises:
+        ValueError: the name is taken, or an argument lacks a type.
+    """
+
+    def register(build: Builder) -> Builder:
+        if name in OPS:
+            raise ValueError(f"op '{name}' is registered already, by {OPS[name].build.__module__}")
+        hints = typing.get_type_hints(build)
+        keywords = [p for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        untyped = [p.name for p in keywords if p.name not in hints]
+        if untyped:
+            raise ValueError(f"op '{name}': the arguments {untyped} need types")
+        OPS[name] = OpType(
+            name,
+            build,
+            types={p.name: hints[p.name] for p in keywords},
+            defaults={p.name: p.default for p in keywords if p.default is not p.empty},
+        )
+        return build
+
+    return register
+
+
+def _is_like(kind: Any) -> bool:
+    return kind is Like or Like in typing.get_args(kind)
+
+
+# --- primitives ------------------------------------------------------------------------------------------------------
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution whose output channels are split between several dilations (paper Eq. 5).
+
+    One weight of shape `(out, in / groups, k, k)` serves all of them, the first channels at the first dilation and
+    so on, so a wide convolution has exactly the parameters of a standard one.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        dilations: tuple[int, ...],
+        groups: int,
+        bias: bool,
+    ) -> None:
+        super().__init__(channels_in, channels, kernel, stride, groups=groups, bias=bias)
+        self.dilations = dilations
+        self.parts = [len(part) for part in torch.arange(channels).tensor_split(len(dilations))]
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))
+        if len(self.dilations) == 1:
+            return self._convolve(x, self.weight, self.bias, self.dilations[0])
+        weights = torch.split(self.weight, self.parts)
+        biases = [None] * len(weights) if self.bias is None else torch.split(self.bias, self.parts)
+        return torch.cat(
+            [self._convolve(x, w, b, d) for w, b, d in zip(weights, biases, self.dilations, strict=True)], dim=1
+        )
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+        padding = dilation * (self.kernel_size[0] // 2)
+        return F.conv2d(x, weight, bias, self.stride, padding, dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        text = str(super().extra_repr())  # type: ignore[no-untyped-call]
+        return text if self.dilations == (1,) else f"{text}, dilations={self.dilations}"
+
+
+@op("conv")
+def conv(
+    shape: Shape,
+    *,
+    channels: int | None = None,
+    kernel: int = 3,
+    stride: int = 1,
+    dilations: list[int] = [1],  # noqa: B006 - never changed, and the default is part of the schema
+    groups: int = 1,
+    bias: bool = True,
+) -> nn.Module:
+    """A convolution with "same" padding; several dilations share its output channels evenly.
+
+    `channels` defaults to those of the input.
+    """
+    channels = channels or shape.channels
+    if kernel % 2 == 0:
+        raise ValueError(f"the kernel must be odd, found {kernel}")
+    if channels < len(dilations):
+        raise ValueError(f"{channels} channels cannot be split between {len(dilations)} dilations")
+    if groups > 1 and len(dilations) > 1:
+        raise ValueError("groups and several dilations do not go together")
+    return Conv2d(shape.channels, channels, kernel, stride, tuple(dilations), groups, bias)
+
+
+@op("batch_norm")
+def batch_norm(shape: Shape, *, affine: bool = True) -> nn.Module:
+    """Batch normalisation over samples and places, momentum 0.1."""
+    return nn.BatchNorm2d(shape.channels, affine=affine)
+
+
+@op("relu")
+def relu(shape: Shape) -> nn.Module:
+    """The rectified linear unit."""
+    return nn.ReLU()
+
+
+class Dropout(nn.Module):
+    """Zeroes elements with probability `p` in training and scales the others by `1 / (1 - p)`.
+
+    Draws 16 random bits an element, four elements a number, so that `p` holds to 2**-16 at a quarter of the cost of
+    torch's own Bernoulli draws on a CPU.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"0 <= p < 1 must hold, found p = {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: x.numel()]
+        kept = (bits >= round(self.p * 2**16) - 2**15).to(x.dtype).mul_(1 / (1 - self.p))
+        return x * kept.as_strided(x.size(), x.stride())
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@op("dropout")
+def dropout(shape: Shape, *, p: float = 0.5) -> nn.Module:
+    """Dropout of single elements."""
+    return Dropout(p)
+
+
+@op("max_pool")
+def max_pool(shape: Shape, *, kernel: int = 2, stride: int | None = None, padding: int = 0) -> nn.Module:
+    """Maximum pooling; the stride defaults to the kernel."""
+    return nn.MaxPool2d(kernel, stride, padding)
+
+
+@op("avg_pool")
+def avg_pool(shape: Shape, *, kernel: int = 2, stride: int | None = None, padding: int = 0) -> nn.Module:
+    """Average pooling that does not count the padding; the stride defaults to the kernel."""
+    return nn.AvgPool2d(kernel, stride, padding, count_include_pad=False)
+
+
+# --- the ops of cell spaces (Liu et al., DARTS, ICLR 2019; Dong & Yang, NAS-Bench-201, ICLR 2020) --------------------
+
+
+class Zero(nn.Module):
+    """Zeros of the input's shape, every `stride`-th place."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+@op("none")
+def none(shape: Shape, *, stride: int = 1) -> nn.Module:
+    """Zeros: an edge that is not there."""
+    return Zero(stride)
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the size: two 1x1 convolutions of stride 2, one pixel apart, concatenated and normalised."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.even = nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out, ceil(H / 2), ceil(W / 2))
+        x = self.relu(x)
+        shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        reduced: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        return reduced
+
+
+@op("skip")
+def skip(shape: Shape, *, stride: int = 1) -> nn.Module:
+    """The identity; with stride 2 a factorised reduction."""
+    if stride == 1:
+        return nn.Identity()
+    if stride == 2:
+        return FactorizedReduce(shape.channels, shape.channels)
+    raise ValueError(f"the stride must be 1 or 2, found {stride}")
+
+
+def _relu_conv_norm(channels_in: int, channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
+    """Return ReLU, a depthwise and a pointwise convolution, and batch normalisation."""
+    padding = dilation * (kernel // 2)
+    depthwise = nn.Conv2d(channels_in, channels_in, kernel, stride, padding, dilation, groups=channels_in, bias=False)
+    return [nn.ReLU(), depthwise, nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)]
+
+
+@op("sep_conv")
+def sep_conv(shape: Shape, *, kernel: int = 3, stride: int = 1) -> nn.Module:
+    """Two depthwise-separable convolutions, each ReLU, depthwise, pointwise, batch normalisation."""
+    channels = shape.channels
+    return nn.Sequential(
+        *_relu_conv_norm(channels, channels, kernel, stride, 1), *_relu_conv_norm(channels, channels, kernel, 1, 1)
+    )
+
+
+@op("dil_conv")
+def dil_conv(shape: Shape, *, kernel: int = 3, stride: int = 1, dilation: int = 2) -> nn.Module:
+    """A dilated depthwise-separable convolution: ReLU, depthwise, pointwise, batch normalisation."""
+    return nn.Sequential(*_relu_conv_norm(shape.channels, shape.channels, kernel, stride, dilation))
+
+
+@op("project")
+def project(shape: Shape, *, channels: int, like: Like | None = None) -> nn.Module:
+    """ReLU, 1x1 convolution, batch normalisation; a factorised reduction where state `like` is half as large."""
+    if like is None or (shape.height, shape.width) == (like.height, like.width):
+        return nn.Sequential(nn.ReLU(), nn.Conv2d(shape.channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
+    if (-(-shape.height // 2), -(-shape.width // 2)) == (like.height, like.width):
+        return FactorizedReduce(shape.channels, channels)
+    raise ValueError(f"a map of {shape} is neither as large as {like} nor twice as large")

@@ -1,0 +1,607 @@
+"""From the YAML of a search space to its graph.
+
+Reading goes in three steps: each part of the file becomes a value of `graph` (blocks expanded, `$parameters` replaced),
+the states are put in an order, and the shape of every state is worked out. What is wrong is reported with file, line
+and key path. `docs/search-spaces.md` describes the form for users; `schema.py` describes it for editors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+import networkx as nx
+
+from nas_mer.errors import UserError
+from nas_mer.files import Node, describe, did_you_mean
+from nas_mer.space.decisions import Rule
+from nas_mer.space.graph import INPUT, Choice, Edge, Graph, Hop, Inputs, Module, Op, State, is_none
+from nas_mer.space.ops import OPS, Shape
+from nas_mer.space.shapes import check_shared, referenced, state_shape
+
+T = TypeVar("T")
+Parameters = Mapping[str, int | float | bool]
+
+TOP_KEYS = (
+    "version", "name", "title", "input", "parameters", "modules", "blocks", "states", "attention", "head", "constraints",
+    "genotypes",
+)  # fmt: skip
+STATE_KEYS = ("from", "module", "combine", "keep")
+USE_KEYS = ("block", "from", "after", "repeat", "with", "decisions")
+ATTENTION_UNITS = ("class_activation",)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
+_REFERENCE = re.compile(r"\$([A-Za-z_]\w*)(?:\s*\*\s*([0-9]+))?")
+_HOP = re.compile(r"(\S+)\s*->\s*(\S+)")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a space file says, read and checked."""
+
+    name: str
+    title: str
+    graph: Graph
+    rules: tuple[Rule, ...]
+    genotypes: Mapping[str, Mapping[str, str]]
+    parameters: Parameters
+    digest: str
+
+
+def read(root: Node, overrides: Parameters) -> Description:
+    """Read a space from its YAML, with some of its parameters set to other values.
+
+    Raises:
+        UserError: anything in the file does not fit; the message names file, line and key.
+    """
+    root.mapping(TOP_KEYS, required=("version", "name", "input", "states", "head"))
+    if root.value["version"] != 1:
+        raise root.at("version").error(f"this toolkit reads version 1, found {describe(root.value['version'])}")
+    name = _name(root.at("name"))
+    title = node.text() if (node := root.get("title")) else name
+    parameters = _parameters(root, overrides)
+    reader = _Reader(root, parameters)
+    graph = reader.graph(overrides.get("size"))
+    rules = tuple(reader.keep_rules) + tuple(_constraints(root.get("constraints"), graph.decisions))
+    genotypes = dict(_genotypes(root.get("genotypes"), graph.decisions, reader.keep_rules))
+    return Description(name, title, graph, rules, genotypes, parameters, digest(root.value))
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """Return the content hash of a space: of all that decides what its genotypes mean.
+
+    The order of keys and of summed inputs does not count, nor do names, titles and sizes: the same choices at 32 feature
+    maps or 100 pixels are the same genotype.
+    """
+    kept = {key: part for key, part in value.items() if key not in ("name", "title", "parameters", "genotypes")}
+    kept["input"] = {key: part for key, part in value["input"].items() if key != "size"}
+    return hashlib.sha256(json.dumps(_orderless(kept), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _orderless(value: Any) -> Any:
+    """Return plain data in which the lists that a sum takes are sorted."""
+    match value:
+        case {"from": inputs, **rest} if "block" not in rest and rest.get("combine") != "concat":
+            if isinstance(inputs, dict):
+                options = {name: _sorted(_orderless(part)) for name, part in inputs.get("choose", {}).items()}
+                inputs = inputs | {"choose": options}
+            return {"from": _sorted(_orderless(inputs)), **_orderless(rest)}
+        case dict():
+            return {key: _orderless(part) for key, part in value.items()}
+        case list():
+            return [_orderless(part) for part in value]
+        case _:
+            return value
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(value, key=lambda part: json.dumps(part, sort_keys=True)) if isinstance(value, list) else value
+
+
+def _is_use(node: Node) -> bool:
+    return isinstance(node.value, dict) and "block" in node.value
+
+
+def complete(choices: Mapping[str, str], keep_rules: tuple[Rule, ...], decisions: Mapping[str, Any]) -> dict[str, str]:
+    """Return choices in which the edges of keeping states that are not mentioned are dropped."""
+    dropped = {
+        name: next(option for option in decisions[name] if option not in kept)
+        for rule in keep_rules
+        for name, kept in rule.matches.items()
+    }
+    return {name: choices.get(name, dropped.get(name, "")) for name in decisions}
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Where a part of the file is being read: which names it sees and how its own names are told apart."""
+
+    parameters: Parameters
+    names: Mapping[str, str] = field(default_factory=dict)  # local state -> expanded state; empty at the top
+    prefix: str = ""  # of shared weights
+    decisions: str = ""  # prefix of decisions without a name of their own
+    named_decisions: str = ""  # prefix of decisions with one
+
+
+class _Reader:
+    def __init__(self, root: Node, parameters: Parameters) -> None:
+        self.root = root
+        self.parameters = parameters
+        self.modules = root.at("modules").mapping().value if "modules" in root.value else {}
+        self.blocks = root.at("blocks").mapping().value if "blocks" in root.value else {}
+        self.states: dict[str, State] = {}
+        self.places: dict[str, Node] = {INPUT: root.at("input")}
+        self.decisions: dict[str, tuple[str, ...]] = {}
+        self.keep_rules: tuple[Rule, ...] = ()
+        self.windows: dict[str, list[str]] = {}  # use of a block -> the last states, as its next repetition sees them
+        self.expanding: list[str] = []
+        self.references: list[tuple[Node, str]] = []  # where a state is referred to, and its expanded name
+
+    # --- the file's parts ---------------------------------------------------------------------------------------------
+
+    def graph(self, size: int | float | bool | None) -> Graph:
+        for name in self.modules:
+            if name in OPS:
+                raise self.root.at("modules").at(name).error(f"'{name}' is an op already; take another name")
+        scope = _Scope(self.parameters)
+        for name, node in self.root.at("states").mapping().items():
+            _name(node, name)
+            if name == INPUT:
+                raise node.error(f"'{INPUT}' is the network's input; take another name")
+            if _is_use(node):
+                self._expand(name)
+            else:
+                self._state(name, name, node, scope)
+        for node, name in self.references:
+            self._known(replace(node, value=name))
+        hops = self._hops(self.root.get("attention"))
+        for name, found in hops.items():
+            state = self.states[name]
+            self.states[name] = State(state.name, state.inputs, state.module, tuple(found))
+        head = self.root.at("head").mapping(("from", "pool"), required=("from", "pool"))
+        output = self._known(head.at("from"))
+        pool = self._integer(head.at("pool"), scope, least=1)
+        order = self._order(output)
+        decisions = self._ordered_decisions(order)
+        graph = Graph(tuple(self.states[name] for name in order), output, pool, self._shapes(order, size), decisions)
+        try:
+            check_shared(graph)
+        except ValueError as error:
+            raise self.root.at("states").error(str(error)) from None
+        return graph
+
+    def _state(self, name: str, local: str, node: Node, scope: _Scope) -> None:
+        """Read one state; `name` is its expanded name, `local` the one that stands in the file."""
+        node.mapping(STATE_KEYS, required=("from",))
+        combine: Literal["sum", "concat"] = "sum"
+        if (found := node.get("combine")) is not None:
+            if found.value not in ("sum", "concat"):
+                raise found.error(f"must be sum or concat, found {describe(found.value)}")
+            combine = found.value
+        inputs = self._choice(
+            node.at("from"), scope, f"{local}.from", lambda part: self._inputs(part, local, combine, scope)
+        )
+        module: Choice[Module] = Choice({"plain": ()})
+        if (found := node.get("module")) is not None:
+            module = self._module_choice(found, scope, local)
+        self.places[name] = node
+        self.states[name] = State(name, inputs, module)
+        if (found := node.get("keep")) is not None:
+            self._keep(found, inputs, scope)
+
+    def _inputs(self, node: Node, state: str, combine: Literal["sum", "concat"], scope: _Scope) -> Inputs:
+        """Read `name`, or a list of `name` and `{name: module}`."""
+        edges: dict[str, Edge] = {}
+        for item in _list(node):
+            match item.value:
+                case str() as source:
+                    module: Choice[Module] = Choice({"plain": ()})
+                case {**entries} if len(entries) == 1:
+                    ((source, part),) = item.mapping().items()
+                    module = self._module_choice(part, scope, f"{state}.{source}")
+                case _:
+                    raise item.error(
+                        f"an input is the name of a state, or one '{{state: module}}', found {describe(item.value)}"
+                    )
+            if source in edges:
+                raise item.error(f"'{source}' is an input of this state already")
+            edges[source] = Edge(self._source(item, source, scope), module)
+        if not edges:
+            raise node.error("a state needs at least one input")
+        # A sum does not depend on the order in the file, and so neither do its rounding errors.
+        ordered = sorted(edges.values(), key=lambda edge: edge.source) if combine == "sum" else edges.values()
+        return Inputs(tuple(ordered), combine)
+
+    def _module_choice(self, node: Node, scope: _Scope, default: str) -> Choice[Module]:
+        if isinstance(node.value, str) and node.value in self.modules:
+            node = self.root.at("modules").at(node.value)
+        return self._choice(node, scope, default, lambda part: tuple(self._ops(part, scope)))
+
+    def _ops(self, node: Node, scope: _Scope) -> Iterator[Op]:
+        """Read an op by name, an op with arguments, a module of the file by name, or a list of these."""
+        match node.value:
+            case list():
+                for part in node.elements():
+                    yield from self._ops(part, scope)
+            case str() as name if name in self.modules:
+                yield from self._ops(self.root.at("modules").at(name), scope)
+            case str() as name:
+                yield self._op(node, name, {}, scope)
+            case {"choose": _}:
+                raise node.error(
+                    "a choice stands for a whole module; it cannot be one of several ops or lie in another"
+                )
+            case {"op": str() as name, **args}:
+                yield self._op(node, name, {str(key): value for key, value in args.items()}, scope)
+            case _:
+                raise node.error(
+                    f"a module is an op's name, '{{op: name, ...}}', a list of these or '{{choose: ...}}', "
+                    f"found {describe(node.value)}"
+                )
+
+    def _op(self, node: Node, name: str, args: Mapping[str, Any], scope: _Scope) -> Op:
+        kind = OPS.get(name)
+        if kind is None:
+            raise node.error(f"no op or module is called '{name}'{did_you_mean(name, [*OPS, *self.modules])}")
+        share = args.get("share")
+        if share is not None and not isinstance(share, str):
+            raise node.at("share").error(f"must be the name of a set of weights, found {describe(share)}")
+        values = {key: self._value(node.at(key), scope) for key in args if key != "share"}
+        try:
+            kind.check(values)
+        except ValueError as error:
+            key, message = error.args
+            raise (node.at(key) if key in args else node).error(message) from None
+        for key in kind.references & values.keys():
+            values[key] = self._source(node.at(key), node.at(key).text(), scope)
+        arguments = tuple((key, _frozen(value)) for key, value in sorted(values.items()))
+        return Op(name, arguments, None if share is None else scope.prefix + share)
+
+    def _choice(self, node: Node, scope: _Scope, default: str, read: Callable[[Node], T]) -> Choice[T]:
+        """Read `{choose: {option: part, ...}, decision: name}`, or a part that is no choice."""
+        if not (isinstance(node.value, dict) and "choose" in node.value):
+            return Choice({"plain": read(node)})
+        node.mapping(("choose", "decision"))
+        table = node.at("choose").mapping()
+        if not table.value:
+            raise table.error("a choice needs at least one option")
+        options = {_name(part, name): read(part) for name, part in sorted(table.items())}
+        named = node.get("decision")
+        decision = scope.decisions + default if named is None else scope.named_decisions + _name(named)
+        before = self.decisions.setdefault(decision, tuple(options))
+        if before != tuple(options):
+            missing = sorted(set(before) ^ set(options))
+            raise table.error(
+                f"decision '{decision}' has other options elsewhere ({', '.join(before)}); every place that shares a "
+                f"decision lists all its options, here {', '.join(missing)} differ"
+            )
+        return Choice(options, decision)
+
+    def _keep(self, node: Node, inputs: Choice[Inputs], scope: _Scope) -> None:
+        """Read "keep the best k edges": exactly k edges take an option that is not `none`."""
+        if inputs.decision is not None:
+            raise node.error("'keep' needs one list of inputs, not a choice of lists")
+        edges = [edge for edge in inputs.only.edges if edge.module.decision is not None]
+        kept = self._integer(node, scope, least=1)
+        if kept > len(edges):
+            raise node.error(f"cannot keep {kept} of {len(edges)} edges that have a choice")
+        matches = {}
+        for edge in edges:
+            zeros = [name for name, module in edge.module.options.items() if is_none(module)]
+            if len(zeros) != 1:
+                raise node.error(
+                    f"the edge from '{edge.source}' needs exactly one option whose module is the op 'none' "
+                    "(a dropped edge takes it)"
+                )
+            matches[str(edge.module.decision)] = frozenset(edge.module.options) - {zeros[0]}
+        rule = Rule(matches, kept, kept, keeps=True)
+        if rule not in self.keep_rules:  # the repetitions of a block state the same rule again
+            self.keep_rules = (*self.keep_rules, rule)
+
+    # --- blocks -------------------------------------------------------------------------------------------------------
+
+    def _expand(self, name: str) -> list[str]:
+        """Expand the use `name` of a block, once, and return the states that a repetition after it would read."""
+        if name in self.windows:
+            return self.windows[name]
+        node = self.root.at("states").at(name)
+        if name in self.expanding:
+            raise node.error(f"the blocks {' -> '.join([*self.expanding, name])} follow each other in a circle")
+        self.expanding.append(name)
+        node.mapping(USE_KEYS, required=("block",))
+        block_name = node.at("block").text()
+        if block_name not in self.blocks:
+            raise node.at("block").error(f"no block is called '{block_name}'{did_you_mean(block_name, self.blocks)}")
+        block = self.root.at("blocks").at(block_name)
+        block.mapping(("inputs", "parameters", "states", "output"), required=("inputs", "states", "output"))
+        scope = _Scope(self.parameters)
+        window = self._window(node, block, scope)
+        repeat = self._integer(node.at("repeat"), scope, least=1) if "repeat" in node.value else 1
+        arguments = {**self.parameters, **self._arguments(node, block, scope)}
+        own = node.get("decisions")
+        if own is not None and own.value not in ("shared", "own"):
+            raise own.error(f"must be shared or own, found {describe(own.value)}")
+        for index in range(1, repeat + 1):
+            instance = f"{name}.{index}" if repeat > 1 else name
+            # The name of the use means its last output.
+            output = name if index == repeat else instance
+            prefixes = (f"{instance}.",) * 2 if own is not None and own.value == "own" else (f"{block_name}.", "")
+            self._repetition(block, window, output, _Scope(arguments, {}, f"{instance}.", *prefixes))
+            window = [*window[1:], output]
+        self.expanding.pop()
+        self.windows[name] = window
+        return window
+
+    def _repetition(self, block: Node, inputs: list[str], output: str, scope: _Scope) -> None:
+        """Read a block's states once, under the expanded names of its inputs and output."""
+        locals_ = [_name(part) for part in _list(block.at("inputs"))]
+        states = block.at("states").mapping()
+        last = block.at("output").text()
+        if last not in states.value:
+            raise block.at("output").error(f"the block has no state '{last}'{did_you_mean(last, states.value)}")
+        names = {local: f"{scope.prefix}{local}" for local in states.value} | {last: output}
+        scope = replace(scope, names=names | dict(zip(locals_, inputs, strict=True)))
+        for local, part in states.items():
+            _name(part, local)
+            if _is_use(part):
+                raise part.error("a block's states cannot use blocks; use the block at the top")
+            if local in locals_:
+                raise part.error(f"'{local}' is an input of the block already")
+            self._state(names[local], local, part, scope)
+
+    def _window(self, node: Node, block: Node, scope: _Scope) -> list[str]:
+        """Return the states that the first repetition of a block reads."""
+        if ("from" in node.value) == ("after" in node.value):
+            raise node.error("a block in use needs either 'from' (its inputs) or 'after' (the block that it follows)")
+        if "after" in node.value:
+            uses = [name for name, part in self.root.at("states").items() if _is_use(part)]
+            if node.at("after").text() not in uses:
+                known = did_you_mean(node.at("after").text(), uses)
+                raise node.at("after").error(f"no block in use is called '{node.value['after']}'{known}")
+            window = self._expand(node.value["after"])
+        else:
+            window = [self._source(part, part.text(), scope) for part in _list(node.at("from"))]
+        if len(window) != (wanted := len(_list(block.at("inputs")))):
+            raise node.error(f"block '{node.value['block']}' has {wanted} inputs, found {len(window)}")
+        return window
+
+    def _arguments(self, node: Node, block: Node, scope: _Scope) -> dict[str, Any]:
+        block_name = node.value["block"]
+        given = node.at("with").mapping() if "with" in node.value else None
+        values = {} if given is None else {key: self._value(part, scope) for key, part in given.items()}
+        known = [_name(part) for part in _list(block.at("parameters"))] if "parameters" in block.value else []
+        for key in values:
+            if key not in known and given is not None:
+                raise given.at(key).error(f"block '{block_name}' has no parameter '{key}'{did_you_mean(key, known)}")
+        if missing := [key for key in known if key not in values]:
+            raise node.error(f"block '{block_name}' needs 'with: {{{missing[0]}: ...}}'")
+        return values
+
+    # --- attention ----------------------------------------------------------------------------------------------------
+
+    def _hops(self, node: Node | None) -> dict[str, list[Hop]]:
+        """Read the table of hops: decision -> option -> hops, each written `source -> target`."""
+        hops: dict[str, list[Hop]] = {}
+        if node is None:
+            return hops
+        node.mapping(("unit", "hops"), required=("hops",))
+        if (unit := node.get("unit")) is not None and unit.value not in ATTENTION_UNITS:
+            raise unit.error(f"must be one of {', '.join(ATTENTION_UNITS)}, found {describe(unit.value)}")
+        for decision, table in node.at("hops").mapping().items():
+            _name(table, decision.replace(".", "_"))
+            if decision in self.decisions:
+                raise table.error(f"decision '{decision}' is made elsewhere already; hops need one of their own")
+            self.decisions[decision] = tuple(sorted(table.mapping().value))
+            for option, part in sorted(table.items()):
+                _name(part, option)
+                written = [] if part.value is None else _list(part)
+                for item in written:
+                    match = _HOP.fullmatch(item.text())
+                    if match is None:
+                        raise item.error(f"a hop is written 'source -> target', found {describe(item.value)}")
+                    source, target = (self._known(replace(item, value=end)) for end in match.groups())
+                    if target == INPUT:
+                        raise item.error("a hop cannot lead to the input")
+                    hops.setdefault(target, []).append(Hop(source, decision, option))
+        return hops
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _value(self, node: Node, scope: _Scope) -> Any:
+        """Return a value with `$parameter` and `$parameter * 2` replaced."""
+        match node.value:
+            case str() as text if text.startswith("$"):
+                match = _REFERENCE.fullmatch(text)
+                if match is None:
+                    raise node.error(f"must read '$name' or '$name * 2', found {text!r}")
+                name, factor = match.groups()
+                if name not in scope.parameters:
+                    raise node.error(f"no parameter is called '{name}'{did_you_mean(name, scope.parameters)}")
+                value = scope.parameters[name]
+                return value if factor is None else value * int(factor)
+            case list():
+                return [self._value(part, scope) for part in node.elements()]
+            case _:
+                return node.value
+
+    def _integer(self, node: Node, scope: _Scope, least: int) -> int:
+        return replace(node, value=self._value(node, scope)).integer(least)
+
+    def _source(self, node: Node, name: str, scope: _Scope) -> str:
+        """Return the expanded name of a state that is referred to; inside a block only its own names can be."""
+        if scope.names and name not in scope.names:
+            raise node.error(f"the block has no state or input '{name}'{did_you_mean(name, scope.names)}")
+        expanded = scope.names.get(name, name)
+        self.references.append((node, expanded))
+        return expanded
+
+    def _known(self, node: Node) -> str:
+        """Return the name of a state when all states are read."""
+        name = node.text()
+        if name != INPUT and name not in self.states:
+            raise node.error(f"no state is called '{name}'{did_you_mean(name, [INPUT, *self.states])}")
+        return name
+
+    # --- order and shapes ---------------------------------------------------------------------------------------------
+
+    def _order(self, output: str) -> list[str]:
+        """Return the states in an order of computation that does not depend on their order in the file."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from([INPUT, *self.states])
+        for name, state in self.states.items():
+            for source in state.sources | {value for op in _ops(state) for value in referenced(op)}:
+                graph.add_edge(source, name)
+        if not nx.is_directed_acyclic_graph(graph):
+            cycle = [edge[0] for edge in nx.find_cycle(graph)]  # type: ignore[arg-type]
+            raise self.places[cycle[-1]].error(
+                f"the states {' -> '.join([*cycle, cycle[0]])} read each other in a circle; a state reads only states before it"
+            )
+        idle = set(self.states) - nx.ancestors(graph, output) - {output}
+        if idle:
+            name = min(idle)
+            raise self.places[name].error(
+                f"the state '{name}' leads nowhere: no way from it reaches the head ('{output}')"
+            )
+        return [name for name in nx.lexicographical_topological_sort(graph, key=_natural) if name != INPUT]
+
+    def _ordered_decisions(self, order: list[str]) -> dict[str, tuple[str, ...]]:
+        """Return the decisions in the order in which the states meet them."""
+        met: dict[str, None] = {}
+        for name in order:
+            state = self.states[name]
+            choices: list[Choice[Any]] = [*(edge.module for edge in state.edges), state.inputs, state.module]
+            for decision in [
+                *(choice.decision for choice in choices),
+                *sorted(str(hop.decision) for hop in state.hops),
+            ]:
+                if decision is not None:
+                    met.setdefault(decision)
+        return {name: self.decisions[name] for name in [*met, *sorted(set(self.decisions) - set(met))]}
+
+    def _shapes(self, order: list[str], size: int | float | bool | None) -> dict[str, Shape]:
+        node = self.root.at("input").mapping(("channels", "size"), required=("channels", "size"))
+        side = node.at("size").integer(1) if size is None else int(size)
+        shapes = {INPUT: Shape(node.at("channels").integer(1), side, side)}
+        for name in order:
+            try:
+                shapes[name] = state_shape(self.states[name], shapes)
+            except ValueError as error:
+                raise self.places[name].error(str(error)) from None
+        return shapes
+
+
+def _ops(state: State) -> Iterator[Op]:
+    for module in [*state.module.options.values(), *(m for e in state.edges for m in e.module.options.values())]:
+        yield from module
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key under which `cell.2` comes before `cell.10`."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _name(node: Node, name: str | None = None) -> str:
+    text = node.text() if name is None else name
+    if not _NAME.fullmatch(text):
+        raise node.error(f"a name is made of letters, digits, '_', '-' and '+', found {text!r}")
+    return text
+
+
+def _list(node: Node) -> list[Node]:
+    """Return the elements of a list, or the one value that stands without brackets."""
+    return list(node.elements()) if isinstance(node.value, list) else [node]
+
+
+def _parameters(root: Node, overrides: Parameters) -> Parameters:
+    node = root.get("parameters")
+    values: dict[str, Any] = {}
+    for name, part in node.mapping().items() if node is not None else ():
+        if not isinstance(part.value, int | float):
+            raise part.error(f"a parameter is a number, true or false, found {describe(part.value)}")
+        values[name] = part.value
+    for name, value in overrides.items():
+        if name == "size":
+            continue
+        if name not in values:
+            raise UserError(f"{root.file}: the space has no parameter '{name}'{did_you_mean(name, [*values, 'size'])}")
+        if not isinstance(value, type(values[name])) and not (
+            isinstance(value, int) and isinstance(values[name], float)
+        ):
+            raise UserError(f"{root.file}: parameter '{name}' is like {values[name]!r}, found {value!r}")
+        values[name] = value
+    return values
+
+
+def _constraints(node: Node | None, decisions: Mapping[str, tuple[str, ...]]) -> Iterator[Rule]:
+    """Read `{at_most: 1, of: {decision: option}}`, `at_least`, `exactly`, and `{forbid: {decision: option, ...}}`."""
+    if node is None:
+        return
+    for item in _list(node):
+        item.mapping(("at_most", "at_least", "exactly", "of", "forbid"))
+        match item.value:
+            case {"forbid": _, **rest} if not rest:
+                matches = _matches(item.at("forbid"), decisions)
+                yield Rule(matches, 0, len(matches) - 1)
+            case {"of": _, **rest} if rest and not ("exactly" in rest and len(rest) > 1):
+                matches = _matches(item.at("of"), decisions)
+                bounds = {key: item.at(key).integer(0) for key in ("at_least", "at_most", "exactly") if key in rest}
+                exactly = bounds.get("exactly")
+                low = bounds.get("at_least", 0) if exactly is None else exactly
+                high = bounds.get("at_most", len(matches)) if exactly is None else exactly
+                if not low <= min(high, len(matches)):
+                    raise item.error(f"cannot hold: at least {low} and at most {high} of {len(matches)} decisions")
+                yield Rule(matches, low, high)
+            case _:
+                raise item.error(
+                    "a constraint is {at_most: n, of: {decision: option}}, the same with at_least or exactly, "
+                    "or {forbid: {decision: option, ...}}"
+                )
+
+
+def _matches(node: Node, decisions: Mapping[str, tuple[str, ...]]) -> dict[str, frozenset[str]]:
+    matches = {}
+    for decision, part in node.mapping().items():
+        _check_decision(part, decision, decisions)
+        options = _list(part)
+        for option in options:
+            _check_option(option, decision, decisions)
+        matches[decision] = frozenset(option.value for option in options)
+    if not matches:
+        raise node.error("name at least one decision")
+    return matches
+
+
+def _genotypes(
+    node: Node | None, decisions: Mapping[str, tuple[str, ...]], keep_rules: tuple[Rule, ...]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    for name, table in node.mapping().items() if node is not None else ():
+        _name(table, name)
+        for decision, part in table.mapping().items():
+            _check_decision(part, decision, decisions)
+            _check_option(part, decision, decisions)
+        choices = complete(table.value, keep_rules, decisions)
+        for decision, option in choices.items():
+            if not option:
+                raise table.error(
+                    f"the decision '{decision}' is missing; its options: {', '.join(decisions[decision])}"
+                )
+        yield name, choices
+
+
+def _check_decision(node: Node, decision: str, decisions: Mapping[str, tuple[str, ...]]) -> None:
+    if decision not in decisions:
+        raise node.error(f"no decision is called '{decision}'{did_you_mean(decision, decisions)}")
+
+
+def _check_option(node: Node, decision: str, decisions: Mapping[str, tuple[str, ...]]) -> None:
+    if node.value not in decisions[decision]:
+        raise node.error(
+            f"decision '{decision}' has no option {describe(node.value)}{did_you_mean(str(node.value), decisions[decision])}"
+        )
