@@ -1,7 +1,10 @@
-"""The parameter-free attention unit (paper Eq. 7)."""
+"""The parameter-free attention unit (paper Eq. 7), and pooling and resizing as matrix products."""
 
 from __future__ import annotations
 
+import functools
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,20 +23,45 @@ def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
         pool: K.
 
     Returns:
-        `(N, 1, K, K)` in 0..1.
+        `(N, K * K)` in 0..1.
     """
-    classes = weight.shape[0]
-    maps = weight.view(classes, -1, pool * pool)  # classes x M x K*K
-    pooled = F.adaptive_avg_pool2d(source, pool).flatten(2)  # N x C x K*K
+    maps = weight.unflatten(1, (-1, pool * pool))  # classes x M x K*K
+    pooled = pooled_to(source, pool)  # N x C x K*K
     if pooled.shape[1] != maps.shape[1]:
         maps = maps.mean(dim=1, keepdim=True).expand(-1, pooled.shape[1], -1)
     activation = (pooled.unsqueeze(1) * maps).sum(dim=2)  # N x classes x K*K
-    low, high = activation.aminmax(dim=-1, keepdim=True)
+    low, high = activation.amin(dim=-1, keepdim=True), activation.amax(dim=-1, keepdim=True)
     flat = high <= low
     stretched = (activation - low) / (high - low).masked_fill(flat, 1.0)
-    return stretched.masked_fill(flat, 1.0).mean(dim=1).view(-1, 1, pool, pool)
+    return stretched.masked_fill(flat, 1.0).mean(dim=1)
 
 
-def spread(attention: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize attention maps `(N, 1, K, K)` to `(N, 1, *size)` bilinearly."""
-    return F.interpolate(attention, size, mode="bilinear", align_corners=False)
+def pooled_to(maps: Tensor, pool: int) -> Tensor:
+    """Return maps `(N, C, H, W)` averaged over a `K x K` grid (adaptive average pooling), as `(N, C, K * K)`.
+
+    A matrix product, because torch's own adaptive pooling gives its gradient back in another memory layout, which costs
+    more than the pooling.
+    """
+    *_, height, width = maps.shape
+    return (_pooling(height, width, pool).to(maps) @ maps.permute(0, 2, 3, 1).flatten(1, 2)).transpose(1, 2)
+
+
+def spread(attention: Tensor, pool: int, size: tuple[int, int]) -> Tensor:
+    """Return attention maps `(N, K * K)` resized bilinearly to `(N, 1, *size)`."""
+    return (attention @ _resizing(pool, *size).to(attention)).unflatten(1, (1, *size))
+
+
+@functools.lru_cache
+def _pooling(height: int, width: int, pool: int) -> Tensor:
+    """Return the `(K * K, H * W)` matrix of adaptive average pooling."""
+    with torch.inference_mode(False), torch.no_grad():
+        places = torch.eye(height * width).view(-1, 1, height, width)
+        return F.adaptive_avg_pool2d(places, pool).flatten(1).T.contiguous()
+
+
+@functools.lru_cache
+def _resizing(pool: int, height: int, width: int) -> Tensor:
+    """Return the `(K * K, H * W)` matrix of bilinear resizing from `K x K`."""
+    with torch.inference_mode(False), torch.no_grad():
+        places = torch.eye(pool * pool).view(-1, 1, pool, pool)
+        return F.interpolate(places, (height, width), mode="bilinear", align_corners=False).flatten(1)

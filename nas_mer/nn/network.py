@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_mer.nn.attention import class_activation, spread
+from nas_mer.nn.attention import class_activation, pooled_to, spread
 from nas_mer.space.graph import INPUT, Choice, Graph, Inputs, Module, Op, State, is_none
 from nas_mer.space.ops import Shape
 from nas_mer.space.shapes import build_op, combined_shape, module_shape
@@ -51,7 +50,7 @@ class Network(nn.Module):
         attend = functools.cache(lambda source: class_activation(values[source], self.head.weight, self.graph.pool))
         for state in self.graph.states:
             values[state.name] = self.states[_key(state.name)](values, attend, mixture)
-        features = F.adaptive_avg_pool2d(values[self.graph.output], self.graph.pool)
+        features = pooled_to(values[self.graph.output], self.graph.pool)
         return cast("Tensor", self.head(features.flatten(1)))
 
 
@@ -61,6 +60,7 @@ class _State(nn.Module):
     def __init__(self, state: State, builder: _Builder) -> None:
         super().__init__()
         decisions = builder.graph.decisions
+        self.pool = builder.graph.pool
         self.decision = state.inputs.decision
         self.inputs = nn.ModuleDict({_key(name): _Inputs(i, builder) for name, i in state.inputs.options.items()})
         before = combined_shape(next(iter(state.inputs.options.values())), builder.graph.shapes)
@@ -82,7 +82,7 @@ class _State(nn.Module):
         for decision in dict.fromkeys(decision for _, decision, _ in self.hops):
             hops = [(index, attend(source)) for source, of, index in self.hops if of == decision]
             attention = _product(hop for _, hop in hops) if decision is None else _blend(hops, mixture[decision])
-            value = value * spread(attention, value.shape[-2:])
+            value = value * spread(attention, self.pool, (value.shape[-2], value.shape[-1]))
         return value
 
 

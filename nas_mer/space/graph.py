@@ -110,6 +110,23 @@ class State:
 
 
 @dataclass(frozen=True)
+class Repetition:
+    """One repetition of a block: where its inputs and states stand in the graph.
+
+    Attributes:
+        block: the block's name.
+        use: the name of its use; the output of the last repetition is called so.
+        inputs: the block's inputs: name in the block -> name in the graph.
+        states: the block's states: name in the block -> name in the graph.
+    """
+
+    block: str
+    use: str
+    inputs: Mapping[str, str]
+    states: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Graph:
     """An ordered graph of states.
 
@@ -119,6 +136,7 @@ class Graph:
         pool: the side K of the pooled map; the linear layer sees `channels * K * K` features.
         shapes: the shape of every state, the input's too.
         decisions: the options, sorted by name, of every decision that is still open.
+        repetitions: how blocks were expanded to states; `freeze` leaves them as they are.
     """
 
     states: tuple[State, ...]
@@ -126,6 +144,7 @@ class Graph:
     pool: int
     shapes: Mapping[str, Shape]
     decisions: Mapping[str, tuple[str, ...]]
+    repetitions: tuple[Repetition, ...] = ()
 
     def freeze(self, choices: Mapping[str, str]) -> Graph:
         """Return the graph that one option for each decision leaves, without the states that no longer matter."""

@@ -124,6 +124,10 @@ def _is_like(kind: Any) -> bool:
 # --- primitives ------------------------------------------------------------------------------------------------------
 
 
+# With so few input channels one convolution with a mostly empty kernel is quicker than one for each dilation.
+_FEW = 4
+
+
 class Conv2d(nn.Conv2d):
     """A convolution whose output channels are split between several dilations (paper Eq. 5).
 
@@ -146,17 +150,30 @@ class Conv2d(nn.Conv2d):
         self.parts = [len(part) for part in torch.arange(channels).tensor_split(len(dilations))]
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))
+        reach = self.kernel_size[0] // 2
         if len(self.dilations) == 1:
-            return self._convolve(x, self.weight, self.bias, self.dilations[0])
-        weights = torch.split(self.weight, self.parts)
-        biases = [None] * len(weights) if self.bias is None else torch.split(self.bias, self.parts)
-        return torch.cat(
-            [self._convolve(x, w, b, d) for w, b, d in zip(weights, biases, self.dilations, strict=True)], dim=1
+            dilation = self.dilations[0]
+            return F.conv2d(x, self.weight, self.bias, self.stride, dilation * reach, dilation, self.groups)
+        if self.in_channels <= _FEW:
+            return F.conv2d(x, self._dense(reach), self.bias, self.stride, max(self.dilations) * reach)
+        parts = zip(
+            torch.split(self.weight, self.parts),
+            [None] * len(self.parts) if self.bias is None else torch.split(self.bias, self.parts),
+            self.dilations,
+            strict=True,
         )
+        return torch.cat([F.conv2d(x, w, b, self.stride, d * reach, d) for w, b, d in parts], dim=1)
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-        padding = dilation * (self.kernel_size[0] // 2)
-        return F.conv2d(x, weight, bias, self.stride, padding, dilation, self.groups)
+    def _dense(self, reach: int) -> Tensor:
+        """Return one kernel, as large as the largest dilation's, that holds each channel's kernel at its dilation."""
+        far = max(self.dilations) * reach
+        kernels = []
+        for weight, dilation in zip(torch.split(self.weight, self.parts), self.dilations, strict=True):
+            kernel = weight.new_zeros(*weight.shape[:2], 2 * far + 1, 2 * far + 1)
+            taps = slice(far - dilation * reach, far + dilation * reach + 1, dilation)
+            kernel[:, :, taps, taps] = weight
+            kernels.append(kernel)
+        return torch.cat(kernels)
 
     def extra_repr(self) -> str:
         text = str(super().extra_repr())  # type: ignore[no-untyped-call]

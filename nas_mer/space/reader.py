@@ -19,7 +19,7 @@ import networkx as nx
 from nas_mer.errors import UserError
 from nas_mer.files import Node, describe, did_you_mean
 from nas_mer.space.decisions import Rule
-from nas_mer.space.graph import INPUT, Choice, Edge, Graph, Hop, Inputs, Module, Op, State, is_none
+from nas_mer.space.graph import INPUT, Choice, Edge, Graph, Hop, Inputs, Module, Op, Repetition, State, is_none
 from nas_mer.space.ops import OPS, Shape
 from nas_mer.space.shapes import check_shared, referenced, state_shape
 
@@ -136,6 +136,7 @@ class _Reader:
         self.places: dict[str, Node] = {INPUT: root.at("input")}
         self.decisions: dict[str, tuple[str, ...]] = {}
         self.keep_rules: tuple[Rule, ...] = ()
+        self.repetitions: list[Repetition] = []
         self.windows: dict[str, list[str]] = {}  # use of a block -> the last states, as its next repetition sees them
         self.expanding: list[str] = []
         self.references: list[tuple[Node, str]] = []  # where a state is referred to, and its expanded name
@@ -166,7 +167,8 @@ class _Reader:
         pool = self._integer(head.at("pool"), scope, least=1)
         order = self._order(output)
         decisions = self._ordered_decisions(order)
-        graph = Graph(tuple(self.states[name] for name in order), output, pool, self._shapes(order, size), decisions)
+        states = tuple(self.states[name] for name in order)
+        graph = Graph(states, output, pool, self._shapes(order, size), decisions, tuple(self.repetitions))
         try:
             check_shared(graph)
         except ValueError as error:
@@ -329,21 +331,24 @@ class _Reader:
             # The name of the use means its last output.
             output = name if index == repeat else instance
             prefixes = (f"{instance}.",) * 2 if own is not None and own.value == "own" else (f"{block_name}.", "")
-            self._repetition(block, window, output, _Scope(arguments, {}, f"{instance}.", *prefixes))
+            self._repetition(block_name, name, window, output, _Scope(arguments, {}, f"{instance}.", *prefixes))
             window = [*window[1:], output]
         self.expanding.pop()
         self.windows[name] = window
         return window
 
-    def _repetition(self, block: Node, inputs: list[str], output: str, scope: _Scope) -> None:
-        """Read a block's states once, under the expanded names of its inputs and output."""
+    def _repetition(self, block_name: str, use: str, window: list[str], output: str, scope: _Scope) -> None:
+        """Read a block's states once, under the expanded names of its inputs (the window) and output."""
+        block = self.root.at("blocks").at(block_name)
         locals_ = [_name(part) for part in _list(block.at("inputs"))]
         states = block.at("states").mapping()
         last = block.at("output").text()
         if last not in states.value:
             raise block.at("output").error(f"the block has no state '{last}'{did_you_mean(last, states.value)}")
         names = {local: f"{scope.prefix}{local}" for local in states.value} | {last: output}
-        scope = replace(scope, names=names | dict(zip(locals_, inputs, strict=True)))
+        inputs = dict(zip(locals_, window, strict=True))
+        self.repetitions.append(Repetition(block_name, use, inputs, names))
+        scope = replace(scope, names=names | inputs)
         for local, part in states.items():
             _name(part, local)
             if _is_use(part):

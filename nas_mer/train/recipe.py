@@ -1,0 +1,113 @@
+"""Recipes: how a network is trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_mer.errors import UserError
+from nas_mer.files import did_you_mean, read_yaml
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+RecipeT = TypeVar("RecipeT", bound="Part")
+
+
+class Part(BaseModel):
+    """A part of a recipe: fixed once made, and without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sgd(Part):
+    """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
+
+    learning_rate: Positive
+    momentum: Share = 0.9
+    weight_decay: NotNegative = 0.0
+    nesterov: bool = False
+
+
+class Schedule(Part):
+    """The learning rate over epochs.
+
+    Attributes:
+        kind: `constant`; `step`: times `factor` after every `every` epochs; `cosine`: from the optimiser's learning rate
+            down to `final` along half a cosine over all epochs.
+    """
+
+    kind: Literal["constant", "step", "cosine"] = "constant"
+    every: Count = 10
+    factor: Positive = 0.5
+    final: NotNegative = 0.0
+
+    def at(self, epoch: int, epochs: int, start: float) -> float:
+        """Return the learning rate in an epoch, counted from 0."""
+        match self.kind:
+            case "constant":
+                return start
+            case "step":
+                return start * self.factor ** (epoch // self.every)
+            case "cosine":
+                return self.final + (start - self.final) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+class Augment(Part):
+    """Random changes of training maps.
+
+    Attributes:
+        flip: the probability of a horizontal flip; the horizontal flow changes its sign with it.
+        shift: the largest translation in pixels along each axis; what comes in at the border repeats the border.
+    """
+
+    flip: Share = 0.0
+    shift: Annotated[int, Field(ge=0)] = 0
+
+
+class Recipe(Part):
+    """How networks are retrained.
+
+    Attributes:
+        epochs: how many at most.
+        stop_loss: stop after the epoch whose mean training loss (with dropout) is at most this. The held-out subject has
+            no say in it.
+        batch_size: samples a step; the last batch of an epoch may be smaller.
+        optimizer, schedule, augment: see there.
+        normalise: `standardise` each channel by mean and deviation of the training samples; `stretch` each channel of
+            each map to 0..1; `none`.
+        balance: weigh each class by the inverse of its share in the training samples.
+        label_smoothing: as in `torch.nn.CrossEntropyLoss`.
+    """
+
+    epochs: Count
+    stop_loss: NotNegative | None = None
+    batch_size: Count = 64
+    optimizer: Sgd
+    schedule: Schedule = Schedule()
+    normalise: Literal["standardise", "stretch", "none"] = "standardise"
+    augment: Augment = Augment()
+    balance: bool = False
+    label_smoothing: Share = 0.0
+
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def load_recipe(name: str | Path, model: type[RecipeT], folder: Path = RECIPES) -> RecipeT:
+    """Read a recipe from a YAML file, or a shipped one by its name (`default`).
+
+    Raises:
+        UserError: there is no such recipe, or a value in it is wrong (the message names file, line and key).
+    """
+    path = Path(name)
+    shipped = {file.stem: file for file in folder.glob("*.yaml")}
+    if not path.suffix and not path.exists():
+        if str(name) not in shipped:
+            raise UserError(f"{name}: no such file, and no recipe is called so{did_you_mean(str(name), shipped)}")
+        path = shipped[str(name)]
+    return read_yaml(path).mapping().into(model)
