@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -38,9 +38,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         fresh = scratch / path.name
         yield fresh
+        fresh.lstat()  # before what it replaces is moved away
         if path.is_dir():
-            path.rename(scratch / "replaced")
-        os.replace(fresh, path)
+            path.rename(scratch / f"{path.name}.replaced")
+        fresh.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -210,9 +211,9 @@ def _fields_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
     """Return the field names of the model nested at `loc`."""
     for part in loc:
         field = model.model_fields.get(str(part))
-        nested = field.annotation if field else None
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            model = nested
+        inside = (field.annotation, *get_args(field.annotation)) if field else ()  # a model, or a container of models
+        models = [kind for kind in inside if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        model = models[0] if models else model
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -249,8 +250,8 @@ def read_yaml(path: Path) -> Node:
 
 def parse_yaml(text: str, file: str) -> Node:
     """Read YAML from text; `file` is the name that messages give. See `read_yaml`."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         lines: dict[Key, int] = {}
         value = None if root is None else _construct(loader, root, (), lines, file)
@@ -259,8 +260,6 @@ def parse_yaml(text: str, file: str) -> Node:
         raise UserError(f"{file}{line}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{file}: not valid YAML: {error}") from None
-    finally:
-        loader.dispose()
     return Node(value, (), file, lines)
 
 
@@ -270,17 +269,18 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that any YAML reader, of YAML 1.1 or of this dialect, reads the same text."""
+
+
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text so that any YAML reader, also one of YAML 1.1, reads the same text."""
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int], file: str) -> Any:
@@ -292,14 +292,14 @@ def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int
         case yaml.MappingNode():
             mapping: dict[Any, Any] = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node, deep=True)
+                key = _scalar(loader, key_node)
                 here = key_node.start_mark.line + 1
                 if isinstance(key, dict | list):
                     raise UserError(f"{file}:{here}: a key must be text, found {describe(key)}")
                 if key in mapping:
                     first = lines[(*path, key)]
                     raise UserError(
-                        f"{file}:{here}: {key_path((*path, key))}: duplicate key '{key}'; it stands on line {first} already"
+                        f"{file}:{here}: {key_path((*path, key))}: duplicate key '{key}', on line {first} already"
                     )
                 lines[(*path, key)] = here
                 mapping[key] = _construct(loader, value_node, (*path, key), lines, file)
@@ -307,8 +307,18 @@ def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int
         case yaml.SequenceNode():
             return [_construct(loader, child, (*path, i), lines, file) for i, child in enumerate(node.value)]
         case _:
-            if node.tag == "tag:yaml.org,2002:int":
+            return _scalar(loader, node)
+
+
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    try:
+        match node.tag.rpartition(":")[2]:
+            case "int":
                 return int(node.value)
-            if node.tag == "tag:yaml.org,2002:float":
+            case "float":
                 return float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
-            return loader.construct_object(node)
+            case _:
+                return loader.construct_object(node, deep=True)
+    except (ValueError, LookupError, AttributeError):
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        raise yaml.MarkedYAMLError(problem=f"{node.value!r:.40} is not {tag}", problem_mark=node.start_mark) from None

@@ -15,7 +15,7 @@ def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
     The source is pooled to `K x K` and weighed by the classifier's weights, which gives one map a class; each is
     stretched to 0..1 per sample and their mean is the attention map (paper Eq. 7). Eq. 7 leaves the scale open; the
     stretch keeps it in 0..1. Where the source has other channels than the classifier's features, the weights are
-    averaged over channels. A constant class map attends everywhere alike: it counts as ones.
+    averaged over channels. A class map that is constant (up to rounding) attends everywhere alike: it counts as ones.
 
     Args:
         source: `(N, C, H, W)`.
@@ -31,8 +31,9 @@ def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
         maps = maps.mean(dim=1, keepdim=True).expand(-1, pooled.shape[1], -1)
     activation = (pooled.unsqueeze(1) * maps).sum(dim=2)  # N x classes x K*K
     low, high = activation.amin(dim=-1, keepdim=True), activation.amax(dim=-1, keepdim=True)
-    flat = high <= low
-    stretched = (activation - low) / (high - low).masked_fill(flat, 1.0)
+    rounding = 100 * torch.finfo(activation.dtype).eps * torch.maximum(high.abs(), low.abs())
+    flat = high - low <= rounding
+    stretched: Tensor = (activation - low) / (high - low).masked_fill(flat, 1.0)
     return stretched.masked_fill(flat, 1.0).mean(dim=1)
 
 
@@ -43,25 +44,27 @@ def pooled_to(maps: Tensor, pool: int) -> Tensor:
     more than the pooling.
     """
     *_, height, width = maps.shape
-    return (_pooling(height, width, pool).to(maps) @ maps.permute(0, 2, 3, 1).flatten(1, 2)).transpose(1, 2)
+    places = maps.permute(0, 2, 3, 1).flatten(1, 2)  # N x H*W x C
+    return torch.matmul(_pooling(height, width, pool).to(maps), places).transpose(1, 2)
 
 
 def spread(attention: Tensor, pool: int, size: tuple[int, int]) -> Tensor:
     """Return attention maps `(N, K * K)` resized bilinearly to `(N, 1, *size)`."""
-    return (attention @ _resizing(pool, *size).to(attention)).unflatten(1, (1, *size))
+    return torch.matmul(attention, _resizing(pool, *size).to(attention)).view(-1, 1, *size)
 
 
 @functools.lru_cache
 def _pooling(height: int, width: int, pool: int) -> Tensor:
     """Return the `(K * K, H * W)` matrix of adaptive average pooling."""
     with torch.inference_mode(False), torch.no_grad():
-        places = torch.eye(height * width).view(-1, 1, height, width)
-        return F.adaptive_avg_pool2d(places, pool).flatten(1).T.contiguous()
+        rows, columns = (F.adaptive_avg_pool1d(torch.eye(side)[None], pool)[0].T for side in (height, width))
+        return torch.kron(rows, columns)
 
 
 @functools.lru_cache
 def _resizing(pool: int, height: int, width: int) -> Tensor:
     """Return the `(K * K, H * W)` matrix of bilinear resizing from `K x K`."""
     with torch.inference_mode(False), torch.no_grad():
-        places = torch.eye(pool * pool).view(-1, 1, pool, pool)
-        return F.interpolate(places, (height, width), mode="bilinear", align_corners=False).flatten(1)
+        places = torch.eye(pool)[None]
+        rows, columns = (F.interpolate(places, side, mode="linear", align_corners=False)[0] for side in (height, width))
+        return torch.kron(rows, columns)

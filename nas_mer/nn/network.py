@@ -79,10 +79,12 @@ class _State(nn.Module):
                 w * i(values, mixture) for w, i in zip(mixture[self.decision], self.inputs.values(), strict=True)
             )
         value = cast("Tensor", self.module(value, mixture))
+        size = (value.shape[-2], value.shape[-1])
         for decision in dict.fromkeys(decision for _, decision, _ in self.hops):
-            hops = [(index, attend(source)) for source, of, index in self.hops if of == decision]
-            attention = _product(hop for _, hop in hops) if decision is None else _blend(hops, mixture[decision])
-            value = value * spread(attention, self.pool, (value.shape[-2], value.shape[-1]))
+            hops = [
+                (index, spread(attend(source), self.pool, size)) for source, of, index in self.hops if of == decision
+            ]
+            value = value * (_product(hop for _, hop in hops) if decision is None else _blend(hops, mixture[decision]))
         return value
 
 
@@ -92,7 +94,7 @@ class _Inputs(nn.Module):
     def __init__(self, inputs: Inputs, builder: _Builder) -> None:
         super().__init__()
         shapes = builder.graph.shapes
-        self.ways = nn.ModuleDict({_key(e.source): _Mixed(e.module, shapes[e.source], builder) for e in inputs.edges})
+        self.ways = nn.ModuleDict({_key(e.name): _Mixed(e.module, shapes[e.source], builder) for e in inputs.edges})
         self.sources = [edge.source for edge in inputs.edges]
         self.concat = inputs.combine == "concat"
 
@@ -170,6 +172,9 @@ def _product(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _key(name: str) -> str:
-    """Return a name as a key that `ModuleDict` takes: without dots, and no method of its own (`half`, `type`)."""
+    """Return a name as a key that `ModuleDict` takes: without dots, no attribute of its own (`half`, `training`)."""
     key = name.replace(".", "/")
-    return f"{key}/" if hasattr(nn.ModuleDict, key) else key
+    return f"{key}/" if key in _TAKEN else key
+
+
+_TAKEN = frozenset(dir(nn.ModuleDict()))

@@ -5,10 +5,10 @@ Welsh, "Bootstrapping clustered data", JRSS B 2007). Subjects are drawn with rep
 every resample has each database's number of subjects. An interval is the middle 95 % of the metric over the resamples
 (percentile method).
 
-Several seeds of one genotype are resampled together: the metric is averaged over the seeds on the same draw. As each fold
-is a training of its own, a draw of subjects is also one of trainings. What no interval from one dataset can show is that
-the folds share most of their training subjects (Bengio and Grandvalet, "No unbiased estimator of the variance of K-fold
-cross-validation", JMLR 2004).
+Several seeds of one genotype are resampled together: the metric is averaged over the seeds on the same draw. As each
+fold is a training of its own, a draw of subjects is also one of trainings. What no interval from one dataset can show
+is that the folds share most of their training subjects (Bengio and Grandvalet, "No unbiased estimator of the variance
+of K-fold cross-validation", JMLR 2004).
 """
 
 from collections.abc import Callable, Sequence

@@ -135,8 +135,8 @@ def check_same_samples(first: Predictions, other: Predictions) -> None:
         )
     ours, theirs = (dict(zip(side.keys(), side.labels.tolist(), strict=True)) for side in (first, other))
     differing = {
-        f"only {first} has": ours.keys() - theirs.keys(),
-        f"only {other} has": theirs.keys() - ours.keys(),
+        "only the first has": ours.keys() - theirs.keys(),
+        "only the second has": theirs.keys() - ours.keys(),
         "differently labelled are": {key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]},
     }
     problems = [f"{what} {listed(map('/'.join, sorted(keys)))}" for what, keys in differing.items() if keys]

@@ -44,7 +44,7 @@ class Epoch:
     weights: Mapping[str, tuple[float, ...]]
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss or an architecture weight of a search is not finite any more."""
 
 
@@ -52,8 +52,8 @@ class BilevelSearch:
     """One search: a supernet, its alphas, their optimisers and random streams.
 
     Each epoch alternates alpha steps and weight steps. An alpha step sees the supernet without dropout and with the
-    statistics of its batch; it changes no weight, no batch-norm buffer and no random state of the weight steps. A weight
-    step changes no alpha.
+    statistics of its batch; it changes no weight, no batch-norm buffer and no random state of the weight steps. A
+    weight step changes no alpha.
 
     Args:
         graph: the space's graph.
@@ -111,7 +111,7 @@ class BilevelSearch:
         """Train for one epoch.
 
         Raises:
-            Diverged: a loss or an alpha is not finite.
+            DivergedError: a loss or an alpha is not finite.
         """
         recipe = self.recipe
         rate = recipe.schedule.at(self.epoch, recipe.epochs, recipe.weights.learning_rate)
@@ -128,7 +128,7 @@ class BilevelSearch:
         loss, uar = self.validate()
         record = Epoch(self.epoch, total / len(self.train_labels), loss, uar, self.weights())
         if not all(map(math.isfinite, [record.train_loss, loss, *itertools.chain(*record.weights.values())])):
-            raise Diverged(
+            raise DivergedError(
                 f"the search diverged in epoch {self.epoch}: training loss {record.train_loss}, validation loss {loss}"
             )
         return record

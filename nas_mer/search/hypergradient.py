@@ -1,7 +1,7 @@
 """The gradient of the validation loss with respect to the architecture weights.
 
-The bilevel problem (DARTS, Eq. 3 and 4): minimise L_val(w*(a), a) over a, where w*(a) minimises L_train(w, a). One unrolled
-step stands for the inner minimum, w'(a) = w - xi * (grad_w L_train(w, a) + terms without a). Then (DARTS, Eq. 7)
+The bilevel problem (DARTS, Eq. 3 and 4): minimise L_val(w*(a), a) over a, where w*(a) minimises L_train(w, a). One
+unrolled step stands for the inner minimum, w'(a) = w - xi * (grad_w L_train(w, a) + terms without a). Then (DARTS, Eq. 7)
 
     d/da L_val(w'(a), a)  =  grad_a L_val(w', a)  -  xi * grad_a (grad_w L_train(w, a) . v),    v = grad_w' L_val(w', a)
 
@@ -32,7 +32,7 @@ def second_order(
 ) -> Tensors:
     """Return the unrolled hypergradient with the mixed term by finite differences (DARTS, Eq. 8).
 
-    grad_a (grad_w L_train . v) is approximated by (grad_a L_train(w + e v, a) - grad_a L_train(w - e v, a)) / (2 e) with
+    grad_a (grad_w L_train . v) is about (grad_a L_train(w + e v, a) - grad_a L_train(w - e v, a)) / (2 e) with
     e = 0.01 / ||v||.
     """
     direct, v = _outer(train, valid, w, a, unroll)
@@ -42,9 +42,7 @@ def second_order(
     return tuple(g - xi * (p - m) / (2 * step) for g, p, m in zip(direct, ahead, back, strict=True))
 
 
-def exact(
-    train: Loss, valid: Loss, w: Tensors, a: Tensors, unroll: Callable[[Tensors], Tensors], xi: float
-) -> Tensors:
+def exact(train: Loss, valid: Loss, w: Tensors, a: Tensors, unroll: Callable[[Tensors], Tensors], xi: float) -> Tensors:
     """Return the unrolled hypergradient with the mixed term exactly, by a second backward pass."""
     differentiable = _leaves(w)
     gradient = torch.autograd.grad(train(differentiable, a), differentiable, create_graph=True, materialize_grads=True)

@@ -2,11 +2,12 @@
 
 from nas_mer.space.decisions import Decisions, Rule
 from nas_mer.space.genotype import Genotype
-from nas_mer.space.graph import Graph
+from nas_mer.space.graph import INPUT, Graph
 from nas_mer.space.ops import OPS, Like, Shape, op
 from nas_mer.space.space import SearchSpace, find_genotype, load_genotype, shipped_spaces
 
 __all__ = [
+    "INPUT",
     "OPS",
     "Decisions",
     "Genotype",

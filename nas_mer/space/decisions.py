@@ -2,9 +2,9 @@
 
 Decisions are taken in a fixed order. What a rule needs to remember of the decisions taken so far is one number, the
 count of its matches, so the rules together form a finite automaton over the sequence of decisions. Walking it backwards
-gives, for every decision and state of the rules, how many completions there are and how good the best one is. That makes
-the size exact, sampling uniform, and the bound of the best-first search exact as well: top-k opens only prefixes of what
-it returns.
+gives, for every decision and state of the rules, how many completions there are and how good the best one is. That
+makes the size exact, sampling uniform, and the bound of the best-first search exact as well: top-k opens only prefixes
+of what it returns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Weights = Mapping[str, Mapping[str, float]]
 """The weight of each option of each decision, at least 0."""
 
 _State = tuple[int, ...]
-# Log weights are added as whole multiples of this, so that equal products are equal whatever the order of their factors.
+# Log weights are added as whole multiples of this, so that products of the same factors are equal whatever their order.
 _UNIT = 2.0**-40
 _LEAST = 1e-300
 
@@ -43,8 +43,16 @@ class Rule:
     keeps: bool = False
 
     def __str__(self) -> str:
+        if self.keeps:
+            return f"exactly {self.low} of the edges {', '.join(self.matches)}"
+        if self.low == self.high:
+            bound = f"exactly {self.low}"
+        elif self.low == 0:
+            bound = f"at most {self.high}"
+        else:
+            bound = f"{self.low} to {self.high}"
         what = ", ".join(f"{name}: {'|'.join(sorted(options))}" for name, options in self.matches.items())
-        return f"{self.low} to {self.high} of {{{what}}}"
+        return f"{bound} of {{{what}}}"
 
 
 @dataclass(frozen=True)
@@ -127,8 +135,8 @@ class Decisions:
             for option, target in targets.items():
                 draw -= self._counts[index + 1][target]
                 if draw < 0:
+                    choices[name], state = option, target
                     break
-            choices[name], state = option, target
         return choices
 
     def __iter__(self) -> Iterator[Choices]:

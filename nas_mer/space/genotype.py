@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -99,7 +99,7 @@ class _Space(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    format: int
+    format: Literal[1]
     space: _Space
     choices: dict[str, str]
     parameters: dict[str, int | float | bool] = {}

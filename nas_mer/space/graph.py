@@ -62,10 +62,18 @@ class Choice(Generic[T]):
 
 @dataclass(frozen=True)
 class Edge:
-    """A way from an earlier state (or the input) into a state, through a module."""
+    """A way from an earlier state (or the input) into a state, through a module.
+
+    Attributes:
+        source: the state's name in the graph.
+        module: what the way leads through.
+        name: the state's name where the edge was written, in a block another one than in the graph; no two edges into a
+            state have the same.
+    """
 
     source: str
     module: Choice[Module]
+    name: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,8 @@ class Graph:
         states: in an order in which each reads only earlier ones.
         output: the state that the head pools and classifies.
         pool: the side K of the pooled map; the linear layer sees `channels * K * K` features.
-        shapes: the shape of every state, the input's too.
+        shapes: the shape of every state, the input's too; `freeze` leaves them as they are, because an op may be sized
+            after a state that it does not read.
         decisions: the options, sorted by name, of every decision that is still open.
         repetitions: how blocks were expanded to states; `freeze` leaves them as they are.
     """
@@ -157,8 +166,7 @@ class Graph:
                 needed.add(name)
                 pending.extend(frozen[name].sources - {INPUT} if name != INPUT else ())
         states = tuple(state for name, state in frozen.items() if name in needed)
-        shapes = {name: self.shapes[name] for name in (INPUT, *(state.name for state in states))}
-        return replace(self, states=states, shapes=shapes, decisions={})
+        return replace(self, states=states, decisions={})
 
 
 def is_none(module: Module) -> bool:
@@ -168,7 +176,7 @@ def is_none(module: Module) -> bool:
 
 def _freeze(state: State, choices: Mapping[str, str]) -> State:
     ((name, inputs),) = state.inputs.pick(choices).options.items()
-    edges = tuple(Edge(edge.source, edge.module.pick(choices)) for edge in inputs.edges)
+    edges = tuple(replace(edge, module=edge.module.pick(choices)) for edge in inputs.edges)
     if inputs.combine == "sum":
         # A zero edge is no edge; one must stay to give the zeros their shape.
         edges = tuple(edge for edge in edges if not is_none(edge.module.only)) or edges[:1]

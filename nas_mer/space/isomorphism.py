@@ -1,18 +1,19 @@
 """Which genotypes are the same network: frozen graphs up to the names of their states.
 
-A frozen graph is reduced to what it computes (identities and zeros are no nodes, sums of sums are one sum), hashed, and
-compared exactly with the graphs of the same hash.
+A frozen graph is reduced to what it computes (identities are no nodes, zeros no terms of a sum, sums of sums are one
+sum), hashed, and compared exactly with the graphs of the same hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import cast
 
 import networkx as nx
 
-from nas_mer.space.graph import INPUT, Graph, Inputs, Module
+from nas_mer.space.graph import INPUT, Graph, Inputs, Module, is_none
 
 Reduced = nx.MultiDiGraph  # nodes carry `label`; edges carry `slot`, which tells ordered inputs apart
 
@@ -40,7 +41,7 @@ def reduce(graph: Graph) -> Reduced[int]:
     """
     reduced: Reduced[int] = nx.MultiDiGraph()
 
-    def node(label: str, inputs: list[tuple[int, str]]) -> int:
+    def node(label: str, inputs: Sequence[tuple[int, str]]) -> int:
         number = reduced.number_of_nodes()
         reduced.add_node(number, label=label)
         for source, slot in inputs:
@@ -51,17 +52,21 @@ def reduce(graph: Graph) -> Reduced[int]:
         ops = [op for op in module if not (op.name == "skip" and dict(op.args).get("stride", 1) == 1)]
         if not ops:
             return source
+        if is_none(module):
+            zeros.add(zero := node("zeros", []))
+            return zero
         text = " ".join(f"{op}/{op.share}" if op.share else str(op) for op in ops)
         return node(text, [(source, "")])
 
     def total(terms: list[int]) -> int:
-        """Return the node of a sum, the sums among its terms dissolved."""
+        """Return the node of a sum, the sums among its terms dissolved, the zeros left out."""
         flat: list[int] = []
         for term in terms:
             if reduced.nodes[term]["label"] == "sum":
                 flat.extend(source for source, _, _ in reduced.in_edges(term, keys=True))
-            else:
+            elif term not in zeros:
                 flat.append(term)
+        flat = flat or terms[:1]
         return flat[0] if len(flat) == 1 else node("sum", [(term, "") for term in flat])
 
     def combined(inputs: Inputs) -> int:
@@ -70,11 +75,12 @@ def reduce(graph: Graph) -> Reduced[int]:
             return total(ends)
         return node("concat", [(end, str(slot)) for slot, end in enumerate(ends)])
 
+    zeros: set[int] = set()
     values = {INPUT: node(f"input {graph.shapes[INPUT]}", [])}
     for state in graph.states:
         value = applied(state.module.only, combined(state.inputs.only))
-        for hop in state.hops:
-            value = node("attended", [(value, "target"), (values[hop.source], "source")])
+        if state.hops:
+            value = node("attended", [(value, "target"), *((values[hop.source], "source") for hop in state.hops)])
         values[state.name] = value
     head = node(f"head {graph.pool}", [(values[graph.output], "")])
     alive = nx.ancestors(reduced, head) | {head}
@@ -85,7 +91,7 @@ def _hash(graph: Reduced[int]) -> str:
     """Return a hash that is equal for isomorphic graphs: of every node's label and the hashes that it reads."""
     hashes: dict[int, str] = {}
     for node in sorted(graph):  # an order of computation
-        inputs = sorted(f"{slot}:{hashes[source]}" for source, _, slot in graph.in_edges(node, data="slot"))
+        inputs = sorted(f"{data['slot']}:{hashes[source]}" for source, _, data in graph.in_edges(node, data=True))
         hashes[node] = hashlib.sha256(repr((graph.nodes[node]["label"], inputs)).encode()).hexdigest()
     return hashlib.sha256(repr(sorted(Counter(hashes.values()).items())).encode()).hexdigest()
 

@@ -11,7 +11,8 @@ of the keyword arguments are what a YAML space may write. A module of the user's
         \"\"\"A fixed box filter.\"\"\"
         return nn.AvgPool2d(kernel, stride=1, padding=kernel // 2)
 
-An argument annotated `Like` takes the name of a state and is handed that state's shape.
+An argument annotated `Like` takes the name of a state and is handed that state's shape. Arguments are numbers, text,
+true or false, and lists of these; bounds go into the annotation (`Annotated[float, Field(ge=0)]`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from nas_mer.files import describe, did_you_mean
@@ -47,9 +48,22 @@ class Like(Shape):
     __slots__ = ()
 
 
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("must be odd")
+    return kernel
+
+
+Positive = Annotated[int, Field(ge=1)]
+Odd = Annotated[int, Field(ge=1, json_schema_extra={"not": {"multipleOf": 2}}), AfterValidator(_odd)]
+
+
 @dataclass(frozen=True)
 class OpType:
-    """A registered op: its name, its builder, and the types and defaults of its arguments."""
+    """A registered op: its name, its builder, and the types and defaults of its arguments.
+
+    An argument without a default must be given.
+    """
 
     name: str
     build: Callable[..., nn.Module]
@@ -64,7 +78,12 @@ class OpType:
     @property
     def references(self) -> frozenset[str]:
         """The arguments that name a state."""
-        return frozenset(name for name, kind in self.types.items() if _is_like(kind))
+        return frozenset(name for name, kind in self.types.items() if kind is Like or Like in typing.get_args(kind))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The arguments without a default."""
+        return tuple(name for name in self.types if name not in self.defaults)
 
     def check(self, args: Mapping[str, Any]) -> None:
         """Check argument names and types.
@@ -74,19 +93,22 @@ class OpType:
         """
         for name, value in args.items():
             if name not in self.types:
-                raise ValueError(name, f"op '{self.name}' has no argument '{name}'{did_you_mean(name, self.types)}")
+                known = did_you_mean(name, [*self.types, *RESERVED])
+                raise ValueError(name, f"op '{self.name}' has no argument '{name}'{known}")
             kind = str if name in self.references else self.types[name]
             try:
                 TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
             except ValidationError as error:
-                reason = error.errors()[0]["msg"].lower()
-                raise ValueError(name, f"op '{self.name}': {reason}, found {describe(value)}") from None
-        for name in self.types:
-            if name not in args and name not in self.defaults:
+                problem = error.errors()[0]
+                reason = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+                raise ValueError(name, f"op '{self.name}': {reason}, found {describe(problem['input'])}") from None
+        for name in self.required:
+            if name not in args:
                 raise ValueError(None, f"op '{self.name}' needs the argument '{name}'")
 
 
 OPS: dict[str, OpType] = {}
+RESERVED = ("op", "share")  # keys of every op in a space
 
 Builder = typing.TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -95,17 +117,21 @@ def op(name: str) -> Callable[[Builder], Builder]:
     """Register a builder `(shape, *, ...) -> nn.Module` as the op `name`.
 
     Raises:
-        ValueError: the name is taken, or an argument lacks a type.
+        ValueError: the name is taken, or an argument lacks a type, stands before the `*` or is called `op` or `share`.
     """
 
     def register(build: Builder) -> Builder:
         if name in OPS:
             raise ValueError(f"op '{name}' is registered already, by {OPS[name].build.__module__}")
-        hints = typing.get_type_hints(build)
-        keywords = [p for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        untyped = [p.name for p in keywords if p.name not in hints]
-        if untyped:
-            raise ValueError(f"op '{name}': the arguments {untyped} need types")
+        hints = typing.get_type_hints(build, include_extras=True)
+        _, *keywords = inspect.signature(build).parameters.values()
+        for argument in keywords:
+            if argument.kind is not argument.KEYWORD_ONLY:
+                raise ValueError(f"op '{name}': the argument '{argument.name}' must stand after a `*`")
+            if argument.name not in hints:
+                raise ValueError(f"op '{name}': the argument '{argument.name}' needs a type")
+            if argument.name in RESERVED:
+                raise ValueError(f"op '{name}': an argument cannot be called '{argument.name}'")
         OPS[name] = OpType(
             name,
             build,
@@ -115,10 +141,6 @@ def op(name: str) -> Callable[[Builder], Builder]:
         return build
 
     return register
-
-
-def _is_like(kind: Any) -> bool:
-    return kind is Like or Like in typing.get_args(kind)
 
 
 # --- primitives ------------------------------------------------------------------------------------------------------
@@ -149,7 +171,8 @@ class Conv2d(nn.Conv2d):
         self.dilations = dilations
         self.parts = [len(part) for part in torch.arange(channels).tensor_split(len(dilations))]
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(N, out, ceil(H / stride), ceil(W / stride))`."""
         reach = self.kernel_size[0] // 2
         if len(self.dilations) == 1:
             dilation = self.dilations[0]
@@ -184,20 +207,18 @@ class Conv2d(nn.Conv2d):
 def conv(
     shape: Shape,
     *,
-    channels: int | None = None,
-    kernel: int = 3,
-    stride: int = 1,
-    dilations: list[int] = [1],  # noqa: B006 - never changed, and the default is part of the schema
-    groups: int = 1,
+    channels: Positive | None = None,
+    kernel: Odd = 3,
+    stride: Positive = 1,
+    dilations: Annotated[list[Positive], Field(min_length=1)] = [1],  # noqa: B006 - never changed; part of the schema
+    groups: Positive = 1,
     bias: bool = True,
 ) -> nn.Module:
     """A convolution with "same" padding; several dilations share its output channels evenly.
 
     `channels` defaults to those of the input.
     """
-    channels = channels or shape.channels
-    if kernel % 2 == 0:
-        raise ValueError(f"the kernel must be odd, found {kernel}")
+    channels = shape.channels if channels is None else channels
     if channels < len(dilations):
         raise ValueError(f"{channels} channels cannot be split between {len(dilations)} dilations")
     if groups > 1 and len(dilations) > 1:
@@ -218,7 +239,7 @@ def relu(shape: Shape) -> nn.Module:
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with probability `p` in training and scales the others by `1 / (1 - p)`.
+    """Zeroes elements with probability `p`, `0 <= p < 1`, in training and scales the others by `1 / (1 - p)`.
 
     Draws 16 random bits an element, four elements a number, so that `p` holds to 2**-16 at a quarter of the cost of
     torch's own Bernoulli draws on a CPU.
@@ -226,36 +247,40 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"0 <= p < 1 must hold, found p = {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape and memory format of `x`."""
         if not self.training or self.p == 0:
             return x
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = draws.view(torch.int16)[: x.numel()]
         kept = (bits >= round(self.p * 2**16) - 2**15).to(x.dtype).mul_(1 / (1 - self.p))
-        return x * kept.as_strided(x.size(), x.stride())
+        # Laid out like x; `empty_like` leaves out the gaps of a view.
+        return x * kept.as_strided(x.size(), torch.empty_like(x).stride())
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
 @op("dropout")
-def dropout(shape: Shape, *, p: float = 0.5) -> nn.Module:
+def dropout(shape: Shape, *, p: Annotated[float, Field(ge=0, lt=1)] = 0.5) -> nn.Module:
     """Dropout of single elements."""
     return Dropout(p)
 
 
 @op("max_pool")
-def max_pool(shape: Shape, *, kernel: int = 2, stride: int | None = None, padding: int = 0) -> nn.Module:
+def max_pool(
+    shape: Shape, *, kernel: Positive = 2, stride: Positive | None = None, padding: Annotated[int, Field(ge=0)] = 0
+) -> nn.Module:
     """Maximum pooling; the stride defaults to the kernel."""
     return nn.MaxPool2d(kernel, stride, padding)
 
 
 @op("avg_pool")
-def avg_pool(shape: Shape, *, kernel: int = 2, stride: int | None = None, padding: int = 0) -> nn.Module:
+def avg_pool(
+    shape: Shape, *, kernel: Positive = 2, stride: Positive | None = None, padding: Annotated[int, Field(ge=0)] = 0
+) -> nn.Module:
     """Average pooling that does not count the padding; the stride defaults to the kernel."""
     return nn.AvgPool2d(kernel, stride, padding, count_include_pad=False)
 
@@ -271,6 +296,7 @@ class Zero(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `(N, C, ceil(H / stride), ceil(W / stride))` of zeros."""
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
     def extra_repr(self) -> str:
@@ -278,7 +304,7 @@ class Zero(nn.Module):
 
 
 @op("none")
-def none(shape: Shape, *, stride: int = 1) -> nn.Module:
+def none(shape: Shape, *, stride: Positive = 1) -> nn.Module:
     """Zeros: an edge that is not there."""
     return Zero(stride)
 
@@ -293,7 +319,8 @@ class FactorizedReduce(nn.Module):
         self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out, ceil(H / 2), ceil(W / 2))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(N, out, ceil(H / 2), ceil(W / 2))`."""
         x = self.relu(x)
         shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         reduced: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
@@ -301,13 +328,9 @@ class FactorizedReduce(nn.Module):
 
 
 @op("skip")
-def skip(shape: Shape, *, stride: int = 1) -> nn.Module:
+def skip(shape: Shape, *, stride: Literal[1, 2] = 1) -> nn.Module:
     """The identity; with stride 2 a factorised reduction."""
-    if stride == 1:
-        return nn.Identity()
-    if stride == 2:
-        return FactorizedReduce(shape.channels, shape.channels)
-    raise ValueError(f"the stride must be 1 or 2, found {stride}")
+    return nn.Identity() if stride == 1 else FactorizedReduce(shape.channels, shape.channels)
 
 
 def _relu_conv_norm(channels_in: int, channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
@@ -318,7 +341,7 @@ def _relu_conv_norm(channels_in: int, channels: int, kernel: int, stride: int, d
 
 
 @op("sep_conv")
-def sep_conv(shape: Shape, *, kernel: int = 3, stride: int = 1) -> nn.Module:
+def sep_conv(shape: Shape, *, kernel: Odd = 3, stride: Positive = 1) -> nn.Module:
     """Two depthwise-separable convolutions, each ReLU, depthwise, pointwise, batch normalisation."""
     channels = shape.channels
     return nn.Sequential(
@@ -327,13 +350,13 @@ def sep_conv(shape: Shape, *, kernel: int = 3, stride: int = 1) -> nn.Module:
 
 
 @op("dil_conv")
-def dil_conv(shape: Shape, *, kernel: int = 3, stride: int = 1, dilation: int = 2) -> nn.Module:
+def dil_conv(shape: Shape, *, kernel: Odd = 3, stride: Positive = 1, dilation: Positive = 2) -> nn.Module:
     """A dilated depthwise-separable convolution: ReLU, depthwise, pointwise, batch normalisation."""
     return nn.Sequential(*_relu_conv_norm(shape.channels, shape.channels, kernel, stride, dilation))
 
 
 @op("project")
-def project(shape: Shape, *, channels: int, like: Like | None = None) -> nn.Module:
+def project(shape: Shape, *, channels: Positive, like: Like | None = None) -> nn.Module:
     """ReLU, 1x1 convolution, batch normalisation; a factorised reduction where state `like` is half as large."""
     if like is None or (shape.height, shape.width) == (like.height, like.width):
         return nn.Sequential(nn.ReLU(), nn.Conv2d(shape.channels, channels, 1, bias=False), nn.BatchNorm2d(channels))

@@ -27,15 +27,22 @@ T = TypeVar("T")
 Parameters = Mapping[str, int | float | bool]
 
 TOP_KEYS = (
-    "version", "name", "title", "input", "parameters", "modules", "blocks", "states", "attention", "head", "constraints",
-    "genotypes",
+    "version", "name", "title", "input", "parameters", "modules", "blocks", "states", "attention", "head",
+    "constraints", "genotypes",
 )  # fmt: skip
+INPUT_KEYS = ("channels", "size")
 STATE_KEYS = ("from", "module", "combine", "keep")
+CHOICE_KEYS = ("choose", "decision")
+BLOCK_KEYS = ("inputs", "parameters", "states", "output")
 USE_KEYS = ("block", "from", "after", "repeat", "with", "decisions")
+ATTENTION_KEYS = ("unit", "hops")
 ATTENTION_UNITS = ("class_activation",)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
-_REFERENCE = re.compile(r"\$([A-Za-z_]\w*)(?:\s*\*\s*([0-9]+))?")
-_HOP = re.compile(r"(\S+)\s*->\s*(\S+)")
+HEAD_KEYS = ("from", "pool")
+BOUNDS = ("at_least", "at_most", "exactly")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
+PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+REFERENCE = re.compile(rf"\$({PARAMETER.pattern})(?:\s*\*\s*([0-9]+))?")
+HOP = re.compile(r"(\S+)\s*->\s*(\S+)")
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,12 @@ class Description:
     rules: tuple[Rule, ...]
     genotypes: Mapping[str, Mapping[str, str]]
     parameters: Parameters
+    overrides: Parameters
     digest: str
 
 
 def read(root: Node, overrides: Parameters) -> Description:
-    """Read a space from its YAML, with some of its parameters set to other values.
+    """Read a space from its YAML, with some of its parameters (and `size`, the input's side) set to other values.
 
     Raises:
         UserError: anything in the file does not fit; the message names file, line and key.
@@ -62,54 +70,56 @@ def read(root: Node, overrides: Parameters) -> Description:
         raise root.at("version").error(f"this toolkit reads version 1, found {describe(root.value['version'])}")
     name = _name(root.at("name"))
     title = node.text() if (node := root.get("title")) else name
-    parameters = _parameters(root, overrides)
+    parameters, size, changed = _sizes(root, overrides)
     reader = _Reader(root, parameters)
-    graph = reader.graph(overrides.get("size"))
+    graph = reader.graph(size)
     rules = tuple(reader.keep_rules) + tuple(_constraints(root.get("constraints"), graph.decisions))
-    genotypes = dict(_genotypes(root.get("genotypes"), graph.decisions, reader.keep_rules))
-    return Description(name, title, graph, rules, genotypes, parameters, digest(root.value))
+    genotypes = dict(_genotypes(root.get("genotypes"), graph.decisions, rules))
+    return Description(name, title, graph, rules, genotypes, parameters, changed, digest(root.value))
 
 
 def digest(value: Mapping[str, Any]) -> str:
     """Return the content hash of a space: of all that decides what its genotypes mean.
 
-    The order of keys and of summed inputs does not count, nor do names, titles and sizes: the same choices at 32 feature
-    maps or 100 pixels are the same genotype.
+    The order of keys and of summed inputs does not count, nor do names, titles and sizes: the same choices at 32
+    feature maps or 100 pixels are the same genotype.
     """
     kept = {key: part for key, part in value.items() if key not in ("name", "title", "parameters", "genotypes")}
     kept["input"] = {key: part for key, part in value["input"].items() if key != "size"}
-    return hashlib.sha256(json.dumps(_orderless(kept), sort_keys=True).encode()).hexdigest()[:12]
+    kept["states"] = _orderless(value["states"])
+    blocks = value.get("blocks", {})
+    kept["blocks"] = {name: block | {"states": _orderless(block["states"])} for name, block in blocks.items()}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _orderless(value: Any) -> Any:
-    """Return plain data in which the lists that a sum takes are sorted."""
-    match value:
-        case {"from": inputs, **rest} if "block" not in rest and rest.get("combine") != "concat":
-            if isinstance(inputs, dict):
-                options = {name: _sorted(_orderless(part)) for name, part in inputs.get("choose", {}).items()}
-                inputs = inputs | {"choose": options}
-            return {"from": _sorted(_orderless(inputs)), **_orderless(rest)}
-        case dict():
-            return {key: _orderless(part) for key, part in value.items()}
+def _orderless(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table of states in which the inputs that are summed are sorted."""
+    return {
+        name: state if _is_use(state) or state.get("combine") == "concat" else state | {"from": _sorted(state["from"])}
+        for name, state in states.items()
+    }
+
+
+def _sorted(inputs: Any) -> Any:
+    match inputs:
         case list():
-            return [_orderless(part) for part in value]
+            return sorted(inputs, key=lambda part: json.dumps(part, sort_keys=True))
+        case {"choose": options, **rest}:
+            return {"choose": {name: _sorted(part) for name, part in options.items()}, **rest}
         case _:
-            return value
+            return inputs
 
 
-def _sorted(value: Any) -> Any:
-    return sorted(value, key=lambda part: json.dumps(part, sort_keys=True)) if isinstance(value, list) else value
+def _is_use(state: Any) -> bool:
+    return isinstance(state, dict) and "block" in state
 
 
-def _is_use(node: Node) -> bool:
-    return isinstance(node.value, dict) and "block" in node.value
-
-
-def complete(choices: Mapping[str, str], keep_rules: tuple[Rule, ...], decisions: Mapping[str, Any]) -> dict[str, str]:
+def complete(choices: Mapping[str, str], rules: tuple[Rule, ...], decisions: Mapping[str, Any]) -> dict[str, str]:
     """Return choices in which the edges of keeping states that are not mentioned are dropped."""
     dropped = {
         name: next(option for option in decisions[name] if option not in kept)
-        for rule in keep_rules
+        for rule in rules
+        if rule.keeps
         for name, kept in rule.matches.items()
     }
     return {name: choices.get(name, dropped.get(name, "")) for name in decisions}
@@ -140,10 +150,13 @@ class _Reader:
         self.windows: dict[str, list[str]] = {}  # use of a block -> the last states, as its next repetition sees them
         self.expanding: list[str] = []
         self.references: list[tuple[Node, str]] = []  # where a state is referred to, and its expanded name
+        self.unused = {
+            (section, name) for section in ("parameters", "modules", "blocks") for name in root.value.get(section, {})
+        }
 
     # --- the file's parts ---------------------------------------------------------------------------------------------
 
-    def graph(self, size: int | float | bool | None) -> Graph:
+    def graph(self, size: int) -> Graph:
         for name in self.modules:
             if name in OPS:
                 raise self.root.at("modules").at(name).error(f"'{name}' is an op already; take another name")
@@ -152,7 +165,7 @@ class _Reader:
             _name(node, name)
             if name == INPUT:
                 raise node.error(f"'{INPUT}' is the network's input; take another name")
-            if _is_use(node):
+            if _is_use(node.value):
                 self._expand(name)
             else:
                 self._state(name, name, node, scope)
@@ -160,19 +173,22 @@ class _Reader:
             self._known(replace(node, value=name))
         hops = self._hops(self.root.get("attention"))
         for name, found in hops.items():
-            state = self.states[name]
-            self.states[name] = State(state.name, state.inputs, state.module, tuple(found))
-        head = self.root.at("head").mapping(("from", "pool"), required=("from", "pool"))
+            self.states[name] = replace(self.states[name], hops=tuple(found))
+        head = self.root.at("head").mapping(HEAD_KEYS, required=HEAD_KEYS)
         output = self._known(head.at("from"))
         pool = self._integer(head.at("pool"), scope, least=1)
         order = self._order(output)
         decisions = self._ordered_decisions(order)
         states = tuple(self.states[name] for name in order)
-        graph = Graph(states, output, pool, self._shapes(order, size), decisions, tuple(self.repetitions))
+        # Ordered by their outputs, the last of their states.
+        repetitions = sorted(self.repetitions, key=lambda repetition: max(map(order.index, repetition.states.values())))
+        graph = Graph(states, output, pool, self._shapes(order, size), decisions, tuple(repetitions))
         try:
             check_shared(graph)
         except ValueError as error:
             raise self.root.at("states").error(str(error)) from None
+        for section, name in sorted(self.unused):
+            raise self.root.at(section).at(name).error(f"nothing uses the {section.removesuffix('s')} '{name}'")
         return graph
 
     def _state(self, name: str, local: str, node: Node, scope: _Scope) -> None:
@@ -201,6 +217,10 @@ class _Reader:
             match item.value:
                 case str() as source:
                     module: Choice[Module] = Choice({"plain": ()})
+                case {"choose": _}:
+                    raise item.error(
+                        "a choice of inputs stands for all inputs of a state: 'from: {choose: {option: [state, ...]}}'"
+                    )
                 case {**entries} if len(entries) == 1:
                     ((source, part),) = item.mapping().items()
                     module = self._module_choice(part, scope, f"{state}.{source}")
@@ -210,26 +230,35 @@ class _Reader:
                     )
             if source in edges:
                 raise item.error(f"'{source}' is an input of this state already")
-            edges[source] = Edge(self._source(item, source, scope), module)
+            edges[source] = Edge(self._source(item, source, scope), module, source)
         if not edges:
             raise node.error("a state needs at least one input")
         # A sum does not depend on the order in the file, and so neither do its rounding errors.
-        ordered = sorted(edges.values(), key=lambda edge: edge.source) if combine == "sum" else edges.values()
+        ordered = sorted(edges.values(), key=lambda edge: edge.name) if combine == "sum" else edges.values()
         return Inputs(tuple(ordered), combine)
 
     def _module_choice(self, node: Node, scope: _Scope, default: str) -> Choice[Module]:
         if isinstance(node.value, str) and node.value in self.modules:
-            node = self.root.at("modules").at(node.value)
+            node = self._module(node.value)
         return self._choice(node, scope, default, lambda part: tuple(self._ops(part, scope)))
 
-    def _ops(self, node: Node, scope: _Scope) -> Iterator[Op]:
-        """Read an op by name, an op with arguments, a module of the file by name, or a list of these."""
+    def _module(self, name: str) -> Node:
+        self.unused.discard(("modules", name))
+        return self.root.at("modules").at(name)
+
+    def _ops(self, node: Node, scope: _Scope, within: tuple[str, ...] = ()) -> Iterator[Op]:
+        """Read an op by name, an op with arguments, a module of the file by name, or a list of these.
+
+        `within` are the named modules that are being read.
+        """
         match node.value:
             case list():
                 for part in node.elements():
-                    yield from self._ops(part, scope)
+                    yield from self._ops(part, scope, within)
+            case str() as name if name in within:
+                raise node.error(f"the modules {' -> '.join([*within, name])} contain each other in a circle")
             case str() as name if name in self.modules:
-                yield from self._ops(self.root.at("modules").at(name), scope)
+                yield from self._ops(self._module(name), scope, (*within, name))
             case str() as name:
                 yield self._op(node, name, {}, scope)
             case {"choose": _}:
@@ -237,7 +266,7 @@ class _Reader:
                     "a choice stands for a whole module; it cannot be one of several ops or lie in another"
                 )
             case {"op": str() as name, **args}:
-                yield self._op(node, name, {str(key): value for key, value in args.items()}, scope)
+                yield self._op(node.mapping(), name, {str(key): value for key, value in args.items()}, scope)
             case _:
                 raise node.error(
                     f"a module is an op's name, '{{op: name, ...}}', a list of these or '{{choose: ...}}', "
@@ -246,6 +275,8 @@ class _Reader:
 
     def _op(self, node: Node, name: str, args: Mapping[str, Any], scope: _Scope) -> Op:
         kind = OPS.get(name)
+        if name in self.modules:
+            raise node.error(f"'{name}' is a module of this file; write its name alone, it takes no arguments")
         if kind is None:
             raise node.error(f"no op or module is called '{name}'{did_you_mean(name, [*OPS, *self.modules])}")
         share = args.get("share")
@@ -266,7 +297,7 @@ class _Reader:
         """Read `{choose: {option: part, ...}, decision: name}`, or a part that is no choice."""
         if not (isinstance(node.value, dict) and "choose" in node.value):
             return Choice({"plain": read(node)})
-        node.mapping(("choose", "decision"))
+        node.mapping(CHOICE_KEYS)
         table = node.at("choose").mapping()
         if not table.value:
             raise table.error("a choice needs at least one option")
@@ -288,9 +319,7 @@ class _Reader:
             raise node.error("'keep' needs one list of inputs, not a choice of lists")
         edges = [edge for edge in inputs.only.edges if edge.module.decision is not None]
         kept = self._integer(node, scope, least=1)
-        if kept > len(edges):
-            raise node.error(f"cannot keep {kept} of {len(edges)} edges that have a choice")
-        matches = {}
+        matches: dict[str, frozenset[str]] = {}
         for edge in edges:
             zeros = [name for name, module in edge.module.options.items() if is_none(module)]
             if len(zeros) != 1:
@@ -299,6 +328,10 @@ class _Reader:
                     "(a dropped edge takes it)"
                 )
             matches[str(edge.module.decision)] = frozenset(edge.module.options) - {zeros[0]}
+        if len(matches) < len(edges):
+            raise node.error("the edges of a state with 'keep' cannot share a decision")
+        if kept > len(edges):
+            raise node.error(f"cannot keep {kept} of {len(edges)} edges that have a choice")
         rule = Rule(matches, kept, kept, keeps=True)
         if rule not in self.keep_rules:  # the repetitions of a block state the same rule again
             self.keep_rules = (*self.keep_rules, rule)
@@ -317,8 +350,9 @@ class _Reader:
         block_name = node.at("block").text()
         if block_name not in self.blocks:
             raise node.at("block").error(f"no block is called '{block_name}'{did_you_mean(block_name, self.blocks)}")
+        self.unused.discard(("blocks", block_name))
         block = self.root.at("blocks").at(block_name)
-        block.mapping(("inputs", "parameters", "states", "output"), required=("inputs", "states", "output"))
+        block.mapping(BLOCK_KEYS, required=("inputs", "states", "output"))
         scope = _Scope(self.parameters)
         window = self._window(node, block, scope)
         repeat = self._integer(node.at("repeat"), scope, least=1) if "repeat" in node.value else 1
@@ -347,11 +381,13 @@ class _Reader:
             raise block.at("output").error(f"the block has no state '{last}'{did_you_mean(last, states.value)}")
         names = {local: f"{scope.prefix}{local}" for local in states.value} | {last: output}
         inputs = dict(zip(locals_, window, strict=True))
+        if len(inputs) < len(locals_):
+            raise block.at("inputs").error("two inputs of the block have the same name")
         self.repetitions.append(Repetition(block_name, use, inputs, names))
         scope = replace(scope, names=names | inputs)
         for local, part in states.items():
             _name(part, local)
-            if _is_use(part):
+            if _is_use(part.value):
                 raise part.error("a block's states cannot use blocks; use the block at the top")
             if local in locals_:
                 raise part.error(f"'{local}' is an input of the block already")
@@ -362,7 +398,7 @@ class _Reader:
         if ("from" in node.value) == ("after" in node.value):
             raise node.error("a block in use needs either 'from' (its inputs) or 'after' (the block that it follows)")
         if "after" in node.value:
-            uses = [name for name, part in self.root.at("states").items() if _is_use(part)]
+            uses = [name for name, part in self.root.at("states").items() if _is_use(part.value)]
             if node.at("after").text() not in uses:
                 known = did_you_mean(node.at("after").text(), uses)
                 raise node.at("after").error(f"no block in use is called '{node.value['after']}'{known}")
@@ -374,15 +410,20 @@ class _Reader:
         return window
 
     def _arguments(self, node: Node, block: Node, scope: _Scope) -> dict[str, Any]:
-        block_name = node.value["block"]
-        given = node.at("with").mapping() if "with" in node.value else None
-        values = {} if given is None else {key: self._value(part, scope) for key, part in given.items()}
-        known = [_name(part) for part in _list(block.at("parameters"))] if "parameters" in block.value else []
-        for key in values:
-            if key not in known and given is not None:
-                raise given.at(key).error(f"block '{block_name}' has no parameter '{key}'{did_you_mean(key, known)}")
+        """Return the values that a use of a block gives to the block's parameters."""
+        name = node.value["block"]
+        known = (
+            [_name(part, pattern=PARAMETER) for part in _list(block.at("parameters"))]
+            if "parameters" in block.value
+            else []
+        )
+        values = {}
+        for key, part in node.at("with").mapping().items() if "with" in node.value else ():
+            if key not in known:
+                raise part.error(f"block '{name}' has no parameter '{key}'{did_you_mean(key, known)}")
+            values[key] = _number(part, self._value(part, scope))
         if missing := [key for key in known if key not in values]:
-            raise node.error(f"block '{block_name}' needs 'with: {{{missing[0]}: ...}}'")
+            raise node.error(f"block '{name}' needs 'with: {{{missing[0]}: ...}}'")
         return values
 
     # --- attention ----------------------------------------------------------------------------------------------------
@@ -392,19 +433,23 @@ class _Reader:
         hops: dict[str, list[Hop]] = {}
         if node is None:
             return hops
-        node.mapping(("unit", "hops"), required=("hops",))
+        node.mapping(ATTENTION_KEYS, required=("hops",))
         if (unit := node.get("unit")) is not None and unit.value not in ATTENTION_UNITS:
             raise unit.error(f"must be one of {', '.join(ATTENTION_UNITS)}, found {describe(unit.value)}")
-        for decision, table in node.at("hops").mapping().items():
-            _name(table, decision.replace(".", "_"))
+        # Sorted, so that products of several hops do not depend on the order in the file.
+        for decision, table in sorted(node.at("hops").mapping().items()):
+            for word in decision.split("."):
+                _name(table, word)
             if decision in self.decisions:
                 raise table.error(f"decision '{decision}' is made elsewhere already; hops need one of their own")
             self.decisions[decision] = tuple(sorted(table.mapping().value))
+            if not table.value:
+                raise table.error("a decision needs at least one option")
             for option, part in sorted(table.items()):
                 _name(part, option)
                 written = [] if part.value is None else _list(part)
                 for item in written:
-                    match = _HOP.fullmatch(item.text())
+                    match = HOP.fullmatch(item.text())
                     if match is None:
                         raise item.error(f"a hop is written 'source -> target', found {describe(item.value)}")
                     source, target = (self._known(replace(item, value=end)) for end in match.groups())
@@ -419,12 +464,13 @@ class _Reader:
         """Return a value with `$parameter` and `$parameter * 2` replaced."""
         match node.value:
             case str() as text if text.startswith("$"):
-                match = _REFERENCE.fullmatch(text)
+                match = REFERENCE.fullmatch(text)
                 if match is None:
                     raise node.error(f"must read '$name' or '$name * 2', found {text!r}")
                 name, factor = match.groups()
                 if name not in scope.parameters:
                     raise node.error(f"no parameter is called '{name}'{did_you_mean(name, scope.parameters)}")
+                self.unused.discard(("parameters", name))
                 value = scope.parameters[name]
                 return value if factor is None else value * int(factor)
             case list():
@@ -454,15 +500,16 @@ class _Reader:
 
     def _order(self, output: str) -> list[str]:
         """Return the states in an order of computation that does not depend on their order in the file."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph: nx.DiGraph[Any] = nx.DiGraph()
         graph.add_nodes_from([INPUT, *self.states])
         for name, state in self.states.items():
             for source in state.sources | {value for op in _ops(state) for value in referenced(op)}:
                 graph.add_edge(source, name)
         if not nx.is_directed_acyclic_graph(graph):
-            cycle = [edge[0] for edge in nx.find_cycle(graph)]  # type: ignore[arg-type]
+            cycle = [edge[0] for edge in nx.find_cycle(graph)]
+            circle = " -> ".join([*cycle, cycle[0]])
             raise self.places[cycle[-1]].error(
-                f"the states {' -> '.join([*cycle, cycle[0]])} read each other in a circle; a state reads only states before it"
+                f"the states {circle} read each other in a circle; a state, and a hop into it, reads states before it"
             )
         idle = set(self.states) - nx.ancestors(graph, output) - {output}
         if idle:
@@ -486,15 +533,16 @@ class _Reader:
                     met.setdefault(decision)
         return {name: self.decisions[name] for name in [*met, *sorted(set(self.decisions) - set(met))]}
 
-    def _shapes(self, order: list[str], size: int | float | bool | None) -> dict[str, Shape]:
-        node = self.root.at("input").mapping(("channels", "size"), required=("channels", "size"))
-        side = node.at("size").integer(1) if size is None else int(size)
-        shapes = {INPUT: Shape(node.at("channels").integer(1), side, side)}
+    def _shapes(self, order: list[str], size: int) -> dict[str, Shape]:
+        shapes = {INPUT: Shape(self.root.at("input").at("channels").integer(1), size, size)}
         for name in order:
             try:
                 shapes[name] = state_shape(self.states[name], shapes)
             except ValueError as error:
-                raise self.places[name].error(str(error)) from None
+                place = self.places[name]
+                # A state of a block stands in the file once, but in the graph in each of its repetitions.
+                which = "" if place.path[0] == "states" else f"as '{name}': "
+                raise place.error(f"{which}{error}") from None
         return shapes
 
 
@@ -507,16 +555,24 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Return a sort key under which `cell.2` comes before `cell.10`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    parts = [part for part in re.split(r"([0-9]+)", name) if part]
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts], name
 
 
-def _name(node: Node, name: str | None = None) -> str:
+def _name(node: Node, name: str | None = None, pattern: re.Pattern[str] = NAME) -> str:
     text = node.text() if name is None else name
-    if not _NAME.fullmatch(text):
-        raise node.error(f"a name is made of letters, digits, '_', '-' and '+', found {text!r}")
+    if not pattern.fullmatch(text):
+        marks = "'_', '-' and '+'" if pattern is NAME else "and '_', and does not begin with a digit"
+        raise node.error(f"a name is made of letters, digits, {marks}, found {text!r}")
     return text
+
+
+def _number(node: Node, value: Any) -> int | float | bool:
+    if not isinstance(value, int | float):
+        raise node.error(f"a parameter is a number, true or false, found {describe(value)}")
+    return value
 
 
 def _list(node: Node) -> list[Node]:
@@ -524,24 +580,28 @@ def _list(node: Node) -> list[Node]:
     return list(node.elements()) if isinstance(node.value, list) else [node]
 
 
-def _parameters(root: Node, overrides: Parameters) -> Parameters:
+def _sizes(root: Node, overrides: Parameters) -> tuple[Parameters, int, Parameters]:
+    """Return the parameters, the input's side, and the overrides that differ from the file."""
     node = root.get("parameters")
-    values: dict[str, Any] = {}
+    written: dict[str, int | float | bool] = {
+        "size": root.at("input").mapping(INPUT_KEYS, required=INPUT_KEYS).at("size").integer(1)
+    }
     for name, part in node.mapping().items() if node is not None else ():
-        if not isinstance(part.value, int | float):
-            raise part.error(f"a parameter is a number, true or false, found {describe(part.value)}")
-        values[name] = part.value
-    for name, value in overrides.items():
         if name == "size":
-            continue
-        if name not in values:
-            raise UserError(f"{root.file}: the space has no parameter '{name}'{did_you_mean(name, [*values, 'size'])}")
-        if not isinstance(value, type(values[name])) and not (
-            isinstance(value, int) and isinstance(values[name], float)
-        ):
-            raise UserError(f"{root.file}: parameter '{name}' is like {values[name]!r}, found {value!r}")
-        values[name] = value
-    return values
+            raise part.error("'size' is the side of the input; take another name")
+        written[_name(part, name, PARAMETER)] = _number(part, part.value)
+    values = dict(written)
+    for name, value in overrides.items():
+        if name not in written:
+            raise UserError(f"{root.file}: the space has no parameter '{name}'{did_you_mean(name, written)}")
+        kind = type(written[name])
+        if type(value) not in ((float, int) if kind is float else (kind,)):
+            raise UserError(f"{root.file}: parameter '{name}' is like {written[name]!r}, found {value!r}")
+        values[name] = kind(value)
+    if values["size"] < 1:
+        raise UserError(f"{root.file}: the size of the input is at least 1, found {values['size']}")
+    changed = {name: value for name, value in values.items() if value != written[name]}
+    return values, int(values.pop("size")), changed
 
 
 def _constraints(node: Node | None, decisions: Mapping[str, tuple[str, ...]]) -> Iterator[Rule]:
@@ -549,17 +609,16 @@ def _constraints(node: Node | None, decisions: Mapping[str, tuple[str, ...]]) ->
     if node is None:
         return
     for item in _list(node):
-        item.mapping(("at_most", "at_least", "exactly", "of", "forbid"))
+        item.mapping((*BOUNDS, "of", "forbid"))
         match item.value:
             case {"forbid": _, **rest} if not rest:
                 matches = _matches(item.at("forbid"), decisions)
                 yield Rule(matches, 0, len(matches) - 1)
-            case {"of": _, **rest} if rest and not ("exactly" in rest and len(rest) > 1):
+            case {"of": _, **rest} if rest.keys() in ({"exactly"}, {"at_least"}, {"at_most"}, {"at_least", "at_most"}):
                 matches = _matches(item.at("of"), decisions)
-                bounds = {key: item.at(key).integer(0) for key in ("at_least", "at_most", "exactly") if key in rest}
-                exactly = bounds.get("exactly")
-                low = bounds.get("at_least", 0) if exactly is None else exactly
-                high = bounds.get("at_most", len(matches)) if exactly is None else exactly
+                bounds = {key: item.at(key).integer(0) for key in BOUNDS if key in rest}
+                low = bounds.get("exactly", bounds.get("at_least", 0))
+                high = bounds.get("exactly", bounds.get("at_most", len(matches)))
                 if not low <= min(high, len(matches)):
                     raise item.error(f"cannot hold: at least {low} and at most {high} of {len(matches)} decisions")
                 yield Rule(matches, low, high)
@@ -584,14 +643,14 @@ def _matches(node: Node, decisions: Mapping[str, tuple[str, ...]]) -> dict[str, 
 
 
 def _genotypes(
-    node: Node | None, decisions: Mapping[str, tuple[str, ...]], keep_rules: tuple[Rule, ...]
+    node: Node | None, decisions: Mapping[str, tuple[str, ...]], rules: tuple[Rule, ...]
 ) -> Iterator[tuple[str, dict[str, str]]]:
     for name, table in node.mapping().items() if node is not None else ():
         _name(table, name)
         for decision, part in table.mapping().items():
             _check_decision(part, decision, decisions)
             _check_option(part, decision, decisions)
-        choices = complete(table.value, keep_rules, decisions)
+        choices = complete(table.value, rules, decisions)
         for decision, option in choices.items():
             if not option:
                 raise table.error(
@@ -607,6 +666,5 @@ def _check_decision(node: Node, decision: str, decisions: Mapping[str, tuple[str
 
 def _check_option(node: Node, decision: str, decisions: Mapping[str, tuple[str, ...]]) -> None:
     if node.value not in decisions[decision]:
-        raise node.error(
-            f"decision '{decision}' has no option {describe(node.value)}{did_you_mean(str(node.value), decisions[decision])}"
-        )
+        known = did_you_mean(str(node.value), decisions[decision])
+        raise node.error(f"decision '{decision}' has no option {describe(node.value)}{known}")

@@ -1,9 +1,10 @@
-"""The shapes that ops give to feature maps, found by running each op once on a tensor without data."""
+"""The shapes that ops give to feature maps, found by running each op once on a map of zeros."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -45,16 +46,17 @@ def combined_shape(inputs: Inputs, shapes: Shapes) -> Shape:
         ValueError: they do not fit each other.
     """
     ends = {
-        edge.source: _same(
+        edge.name: _same(
             {name: module_shape(module, shapes[edge.source], shapes) for name, module in edge.module.options.items()},
-            f"from '{edge.source}' are chosen between",
+            f"from '{edge.name}' are chosen between",
         )
         for edge in inputs.edges
     }
     if inputs.combine == "sum":
         return _same(ends, "are summed")
-    plane = _same({source: shape._replace(channels=1) for source, shape in ends.items()}, "are concatenated")
-    return plane._replace(channels=sum(shape.channels for shape in ends.values()))
+    if len({(shape.height, shape.width) for shape in ends.values()}) > 1:
+        raise _differ(ends, "are concatenated")
+    return next(iter(ends.values()))._replace(channels=sum(shape.channels for shape in ends.values()))
 
 
 def module_shape(module: Module, shape: Shape, shapes: Shapes) -> Shape:
@@ -86,9 +88,7 @@ def placed_ops(graph: Graph) -> Iterator[tuple[str, Op, Shape]]:
     """Iterate over (place, op, shape of its input) of all ops of a graph."""
     for state in graph.states:
         for edge in state.edges:
-            yield from _placed(
-                f"{state.name} from {edge.source}", edge.module.options, graph.shapes[edge.source], graph
-            )
+            yield from _placed(f"{state.name} from {edge.name}", edge.module.options, graph.shapes[edge.source], graph)
         before = combined_shape(next(iter(state.inputs.options.values())), graph.shapes)
         yield from _placed(state.name, state.module.options, before, graph)
 
@@ -109,12 +109,28 @@ class _Facts(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def _facts(op: Op, shape: Shape, like: tuple[Shape, ...]) -> _Facts:
     try:
-        with torch.device("meta"), torch.no_grad():
+        with _aside(), torch.no_grad():
             module = _build(op, shape, like).eval()
-            out = module(torch.empty(1, *shape))
-    except (ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"{op} does not fit a map of {shape}: {str(error).splitlines()[0]}") from None
-    return _Facts(Shape(*out.shape[1:]), tuple(tuple(weight.shape) for weight in module.parameters()))
+            out = module(torch.zeros(1, *shape))
+            if out.dim() != 4:
+                raise ValueError(f"it makes a tensor of shape {tuple(out.shape)} of it, not (N, C, H, W)")
+            facts = _Facts(Shape(*out.shape[1:]), tuple(tuple(weight.shape) for weight in module.parameters()))
+    except (ValueError, RuntimeError, TypeError, AssertionError, ZeroDivisionError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{op} does not fit a map of {shape}: {reason}") from None
+    return facts
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Run something small without a trace: no random numbers are used up and no threads started."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _build(op: Op, shape: Shape, like: Sequence[Shape]) -> nn.Module:
@@ -130,6 +146,10 @@ def _plain(value: object) -> object:
 
 def _same(shapes: Mapping[str, Shape], what: str) -> Shape:
     if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"maps of different shapes {what}: {listed}")
+        raise _differ(shapes, what)
     return next(iter(shapes.values()))
+
+
+def _differ(shapes: Mapping[str, Shape], what: str) -> ValueError:
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    return ValueError(f"maps of different shapes {what}: {listed}")

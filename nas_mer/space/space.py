@@ -59,12 +59,12 @@ class SearchSpace:
             UserError: there is no such file, or something in it is wrong (the message names file, line and key).
         """
         found = Path(path)
-        if not found.suffix and not found.exists():
-            if str(path) not in shipped_spaces():
-                raise UserError(
-                    f"{path}: no such file, and no shipped space is called so{did_you_mean(str(path), shipped_spaces())}"
-                )
-            found = shipped_spaces()[str(path)]
+        if not found.suffix and not found.is_file():
+            shipped = shipped_spaces()
+            if str(path) not in shipped:
+                known = did_you_mean(str(path), shipped)
+                raise UserError(f"{path}: no such file, and no shipped space is called so{known}")
+            found = shipped[str(path)]
         return cls._read(read_yaml(found), found.read_text(encoding="utf-8"), parameters)
 
     @classmethod
@@ -82,15 +82,16 @@ class SearchSpace:
             description.rules,
             description.genotypes,
             description.parameters,
-            overrides,
+            description.overrides,
             description.digest,
             source,
             root.file,
         )
         if not space.size:
-            raise UserError(f"{root.file}: constraints: no genotype keeps all constraints of the space")
+            raise (root.get("constraints") or root).error("no genotype keeps all constraints of the space")
         for name, choices in space.named.items():
-            space._check_rules(choices, f"{root.file}: genotypes.{name}")
+            if broken := space.combinations.broken(choices):
+                raise root.at("genotypes").at(name).error(f"breaks the constraint {broken[0]}")
         return space
 
     def with_parameters(self, **parameters: int | float | bool) -> SearchSpace:
@@ -142,22 +143,28 @@ class SearchSpace:
         full = complete(choices, self.rules, self.decisions)
         if missing := [name for name, option in full.items() if not option]:
             raise UserError(f"{where}: no option for {', '.join(missing)}")
-        self._check_rules(full, where)
+        if broken := self.combinations.broken(full):
+            raise UserError(f"{where}: breaks the constraint {broken[0]}")
         return self._genotype(full, **about)
 
     def accept(self, genotype: Genotype, where: str = "genotype") -> SearchSpace:
         """Return this space at the genotype's sizes, if the genotype is one of its own.
 
         Raises:
-            UserError: the genotype belongs to another space.
+            UserError: the genotype belongs to another space, or its choices or parameters are not of this one.
         """
         if genotype.space_hash != self.hash:
             raise UserError(
                 f"{where}: belongs to space '{genotype.space}' ({genotype.space_hash}), not to '{self.name}' as in "
                 f"{self.file} ({self.hash})"
             )
-        self.genotype(genotype.choices)
-        return self.with_parameters(**genotype.parameters) if dict(genotype.parameters) != self.overrides else self
+        try:
+            same = dict(genotype.parameters) == self.overrides
+            space = self if same else self.parse(self.source, self.file, **genotype.parameters)
+            space.genotype(genotype.choices)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        return space
 
     def top(self, weights: Weights, k: int, distinct: bool = True) -> list[Genotype]:
         """Return the k genotypes of the greatest joint weight, exactly, without listing the space.
@@ -186,11 +193,6 @@ class SearchSpace:
 
     def _genotype(self, choices: Mapping[str, str], **about: Any) -> Genotype:
         return Genotype(self.name, self.hash, dict(choices), dict(self.overrides), **about)
-
-    def _check_rules(self, choices: Mapping[str, str], where: str) -> None:
-        broken = self.combinations.broken(choices)
-        if broken:
-            raise UserError(f"{where}: breaks the constraint {broken[0]}")
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -227,14 +229,15 @@ def load_genotype(path: Path, space_file: Path | None = None) -> tuple[SearchSpa
         UserError: the file is wrong, its space cannot be found, or the space is another one by now.
     """
     genotype = Genotype.load(path)
-    candidates: list[Path] = [space_file] if space_file is not None else []
-    if not candidates and genotype.space_file is not None:
-        candidates.append(path.parent / genotype.space_file)
-    if not candidates and genotype.space in shipped_spaces():
-        candidates.append(shipped_spaces()[genotype.space])
-    if not candidates:
+    if space_file is None and genotype.space_file is not None:
+        space_file = path.parent / genotype.space_file
+        if not space_file.is_file():
+            raise UserError(f"{path}: its space {space_file} is not there; say where it is with --space")
+    if space_file is None and genotype.space in shipped_spaces():
+        space_file = shipped_spaces()[genotype.space]
+    if space_file is None:
         raise UserError(
             f"{path}: its space '{genotype.space}' is not a shipped one; say where its file is with --space"
         )
-    space = SearchSpace.load(candidates[0]).accept(genotype, str(path))
+    space = SearchSpace.load(space_file).accept(genotype, str(path))
     return space, replace(genotype, name=genotype.name or path.stem)

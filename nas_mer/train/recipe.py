@@ -37,8 +37,8 @@ class Schedule(Part):
     """The learning rate over epochs.
 
     Attributes:
-        kind: `constant`; `step`: times `factor` after every `every` epochs; `cosine`: from the optimiser's learning rate
-            down to `final` along half a cosine over all epochs.
+        kind: `constant`; `step`: times `factor` after every `every` epochs; `cosine`: from the optimiser's learning
+            rate down to `final` along half a cosine over all epochs.
     """
 
     kind: Literal["constant", "step", "cosine"] = "constant"
@@ -74,8 +74,8 @@ class Recipe(Part):
 
     Attributes:
         epochs: how many at most.
-        stop_loss: stop after the epoch whose mean training loss (with dropout) is at most this. The held-out subject has
-            no say in it.
+        stop_loss: stop after the epoch whose mean training loss (with dropout) is at most this. The held-out subject
+            has no say in it.
         batch_size: samples a step; the last batch of an epoch may be smaller.
         optimizer, schedule, augment: see there.
         normalise: `standardise` each channel by mean and deviation of the training samples; `stretch` each channel of

@@ -125,7 +125,9 @@ def train(replica: Replica, report: Report, data: Maps, recipe: Recipe) -> Train
         losses.append(float(total) / len(labels))
         report(epoch + 1)
         if not math.isfinite(losses[-1]):
-            failure = f"seed {replica.seed}, fold {replica.fold}: the training loss became {losses[-1]} in epoch {epoch + 1}"
+            failure = (
+                f"seed {replica.seed}, fold {replica.fold}: the training loss became {losses[-1]} in epoch {epoch + 1}"
+            )
             return Trained(np.zeros((0, data.classes), np.float32), tuple(losses), {}, failure)
         if recipe.stop_loss is not None and losses[-1] <= recipe.stop_loss:
             break

@@ -9,7 +9,7 @@ import torch
 
 
 def stream_seed(*about: str | int) -> int:
-    """Return a 63-bit seed that depends on all of `about` (such as seed, genotype, fold and purpose) and nothing else."""
+    """Return a 63-bit seed that depends on all of `about` (seed, genotype, fold, purpose, ...) and nothing else."""
     digest = hashlib.sha256(json.dumps(about).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 

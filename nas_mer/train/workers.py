@@ -91,7 +91,7 @@ _worker: _Worker
 
 
 def _prepare(reports: Queue[Any], shared: tuple[Any, ...]) -> None:
-    global _worker  # noqa: PLW0603
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops its workers
     torch.set_num_threads(1)
     _worker = _Worker(reports, shared)

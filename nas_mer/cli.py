@@ -1,0 +1,620 @@
+"""The command line: each command calls one function that a notebook can call too."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nas_mer import __version__
+from nas_mer.errors import UserError
+from nas_mer.files import did_you_mean
+from nas_mer.space import OPS, Genotype, SearchSpace, find_genotype, load_genotype
+
+# What a command needs beyond spaces is imported when it runs: `nas-mer --help` should not wait for torch's friends.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+data_app = typer.Typer(no_args_is_help=True, help="Make and look at datasets of flow maps.")
+space_app = typer.Typer(no_args_is_help=True, help="Look at search spaces.")
+runs_app = typer.Typer(no_args_is_help=True, help="Look at run folders and continue them.")
+app.add_typer(data_app, name="data")
+app.add_typer(space_app, name="space")
+app.add_typer(runs_app, name="runs")
+
+out = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Order(StrEnum):
+    """The hypergradient of the alphas."""
+
+    first = "first"
+    second = "second"
+    exact = "exact"
+
+
+class Relaxation(StrEnum):
+    """How alphas become a mixture."""
+
+    softmax = "softmax"
+    sum = "sum"
+    sigmoid = "sigmoid"
+    gumbel = "gumbel"
+
+
+class Protocol(StrEnum):
+    """What a search may see."""
+
+    shared = "shared"
+
+
+DatasetOption = Annotated[Path, typer.Option("--data", help="The dataset's folder.", metavar="DATASET")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder to make.", metavar="RUN")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; the number changes no result. [default: one a core]")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Another value for a parameter of the space, or for size.", metavar="NAME=VALUE"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+SpaceArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped space.", metavar="SPACE")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+
+
+def main() -> None:
+    """Run the command line. Exit status 0: done; 2: the input is wrong; 1: anything else."""
+    try:
+        app()
+    except UserError as error:
+        err.print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        err.print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+@app.callback()
+def options(
+    ops: Annotated[
+        list[Path] | None, typer.Option("--ops", help="A Python file that registers more ops.", metavar="FILE.py")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Architecture search for micro-expression recognition."""
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+    for path in ops or []:
+        _load_ops(path)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Where to put everything.")] = Path("runs/demo"),
+    workers: WorkersOption = None,
+) -> None:
+    """Run the whole chain on a small synthetic composite."""
+    from nas_mer.runs.demo import demo as run_demo
+
+    with _progress() as progress:
+        made = run_demo(folder, workers, progress)
+    _print_search(made.search)
+    _print_scores([made.retrain])
+    out.print("\nLook at:")
+    for picture in made.pictures:
+        out.print(f"  {picture}", soft_wrap=True)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("synth")
+def data_synth(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset's folder to make.")],
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects of each of the three databases.")] = 8,
+    clips: Annotated[int, typer.Option(min=2, help="Clips of each subject, on average.")] = 6,
+    size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.")] = 60,
+    flow: Annotated[str, typer.Option(help="dis or farneback.")] = "dis",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Render a synthetic composite of three made-up databases and take its flow maps."""
+    from nas_mer.data import synth
+
+    with _progress() as progress:
+        dataset = synth(seed, subjects, clips, size, flow, lambda done, total: progress(done, total, "rendering"))
+    dataset.save(folder)
+    _print_dataset(dataset, folder)
+
+
+@data_app.command("import")
+def data_import(
+    tree: Annotated[Path, typer.Argument(metavar="TREE", help="The folder with the published maps, or with your own.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset's folder to make.")],
+    table: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="database, subject, clip, label (and file) of a flat folder.")
+    ] = None,
+    channels: Annotated[str, typer.Option(help="The order of u, v and s (strain) in the files.")] = "uvs",
+    ground_truth: Annotated[Path | None, typer.Option(metavar="CSV", help="The official labels to check against.")] = None,
+) -> None:
+    """Make a dataset from flow maps that exist."""
+    from nas_mer.data import import_maps
+
+    dataset = import_maps(tree, ground_truth, channels=channels, table=table)
+    dataset.save(folder)
+    _print_dataset(dataset, folder)
+
+
+@data_app.command("show")
+def data_show(
+    folder: Annotated[Path, typer.Argument(metavar="DATASET")],
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a montage (png, svg, pdf).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count a dataset's samples, and draw some of them."""
+    import numpy as np
+
+    from nas_mer.data import Dataset, montage
+
+    dataset = Dataset.load(folder)
+    if figure is not None:
+        montage(dataset, figure)
+    if as_json:
+        names, samples = np.unique(dataset.subjects, return_counts=True)
+        _print_json(
+            {
+                "name": dataset.name,
+                "samples": len(dataset),
+                "subjects": len(names),
+                "counts": dataset.counts(),
+                "by_subject": dict(zip(names.tolist(), samples.tolist(), strict=True)),
+                "shape": list(dataset.maps.shape),
+                "fingerprint": dataset.fingerprint,
+            }
+        )
+    else:
+        _print_dataset(dataset, folder)
+
+
+# --- space ------------------------------------------------------------------------------------------------------------
+
+
+@space_app.command("check")
+def space_check(space: SpaceArgument, sets: SetOption = None) -> None:
+    """Say whether a space is right, and where not."""
+    found = SearchSpace.load(space, **_parameters(sets))
+    out.print(f"{found.file}: fine; {_plural(found.size, 'genotype')} of {_plural(len(found.decisions), 'decision')}")
+
+
+@space_app.command("show")
+def space_show(space: SpaceArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
+    """Show a space's size, decisions and named genotypes."""
+    from rich.table import Table
+
+    found = SearchSpace.load(space, **_parameters(sets))
+    if as_json:
+        _print_json(
+            {
+                "name": found.name,
+                "title": found.title,
+                "size": found.size,
+                "hash": found.hash,
+                "parameters": dict(found.parameters),
+                "decisions": {name: list(options) for name, options in found.decisions.items()},
+                "genotypes": {name: dict(choices) for name, choices in found.named.items()},
+            }
+        )
+        return
+    out.print(f"{found.title}\n{found.name} ({found.hash}): {_plural(found.size, 'genotype')}")
+    table = Table("decision", "options", box=None, pad_edge=False)
+    for name, options in found.decisions.items():
+        table.add_row(name, ", ".join(options))
+    out.print(table)
+    if found.parameters:
+        out.print("parameters: " + ", ".join(f"{name} = {value}" for name, value in found.parameters.items()))
+    if found.named:
+        out.print("genotypes: " + ", ".join(found.named))
+
+
+@space_app.command("schema")
+def space_schema() -> None:
+    """Print the JSON Schema of spaces, for editors."""
+    from nas_mer.space.schema import json_schema
+
+    _print_json(json_schema())
+
+
+@space_app.command("ops")
+def space_ops() -> None:
+    """List the ops that a module can be made of, with their arguments."""
+    for name, kind in OPS.items():
+        arguments = [_argument(kind, argument) for argument in kind.types]
+        out.print(f"[bold]{name}[/bold]({', '.join(arguments)})\n    {kind.summary}", soft_wrap=True)
+
+
+# --- search and retrain -----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def search(
+    space: SpaceArgument,
+    data: DatasetOption,
+    recipe: Annotated[str, typer.Option(help="A search recipe: a YAML file, default or darts.")] = "default",
+    order: Annotated[Order | None, typer.Option(help="The hypergradient. [default: the recipe's]")] = None,
+    relaxation: Annotated[Relaxation | None, typer.Option(help="[default: the recipe's]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="shared: one search over the whole dataset.")] = Protocol.shared,
+    seeds: SeedsOption = 1,
+    top: Annotated[int, typer.Option(min=1, help="How many genotypes to derive.")] = 3,
+    run_out: OutOption = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a space's supernet and architecture weights, and derive its best genotypes."""
+    from nas_mer.runs import new_run_path, search as run_search
+    from nas_mer.search import load_search_recipe
+
+    found = SearchSpace.load(space, **_parameters(sets))
+    chosen = load_search_recipe(recipe)
+    changes = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
+    chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    path = run_out or new_run_path("search", found.name)
+    with _progress(path) as progress:
+        run = run_search(found, data, chosen, path, seeds, top, workers, device, progress)
+    _print_json(run.result) if as_json else _print_search(run)
+
+
+@app.command()
+def derive(
+    run: RunArgument,
+    top: Annotated[int, typer.Option(min=1, help="How many genotypes.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a search's best genotypes, also of one that is not finished."""
+    from nas_mer.runs import derive as derive_genotypes, load_run
+    from nas_mer.runs.searching import genotype_as_json
+
+    genotypes = derive_genotypes(load_run(run, "search"), top)
+    if as_json:
+        _print_json({"genotypes": [genotype_as_json(genotype) for genotype in genotypes]})
+    else:
+        _print_genotypes(genotypes, run)
+
+
+@app.command()
+def retrain(
+    genotypes: Annotated[
+        list[str], typer.Argument(help="Genotype files, names such as rcn-f, or search runs.", metavar="GENOTYPE...")
+    ],
+    data: DatasetOption,
+    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.")] = "default",
+    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    databases: Annotated[
+        str | None, typer.Option(help="Train and test on these databases only, as in smic,casme2.")
+    ] = None,
+    seeds: SeedsOption = 1,
+    run_out: OutOption = None,
+    space: Annotated[Path | None, typer.Option(help="The space of genotype files that do not find theirs.")] = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train genotypes from scratch under leave-one-subject-out and score them."""
+    from nas_mer.runs import new_run_path, retrain as run_retrain
+    from nas_mer.train import Recipe, load_recipe
+
+    found = [pair for name in genotypes for pair in _find_genotypes(name, space, _parameters(sets))]
+    chosen = load_recipe(recipe, Recipe)
+    if epochs is not None:
+        chosen = chosen.model_copy(update={"epochs": epochs})
+    path = run_out or new_run_path("retrain", "-".join(genotype.label for _, genotype in found)[:60])
+    only = None if databases is None else [name.strip() for name in databases.split(",")]
+    with _progress(path) as progress:
+        run = run_retrain(found, data, chosen, path, only, seeds, workers, device, progress)
+    _print_json(run.result) if as_json else _print_scores([run])
+
+
+@app.command()
+def score(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Retraining runs.")],
+    detail: Annotated[bool, typer.Option(help="Also recalls and confusion matrices.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score retrained genotypes: UAR and UF1, composite and by database."""
+    from nas_mer.runs import load_run, predictions
+    from nas_mer.runs.retraining import result_of
+
+    found = [load_run(run, "retrain") for run in runs]
+    if as_json:
+        results = [result_of(run, predictions(run)) for run in found]
+        _print_json({key: [part for result in results for part in result[key]] for key in ("scores", "means", "notes")})
+    else:
+        _print_scores(found, detail)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]")],
+    second: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]")],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two retrained genotypes by a paired test over subjects."""
+    from nas_mer.score import compare as compare_predictions, comparison_table
+
+    comparison = compare_predictions(_predictions_of(first), _predictions_of(second))
+    if as_json:
+        _print_json(comparison.as_json())
+    else:
+        out.print(comparison_table(comparison))
+        out.print(comparison.verdict)
+
+
+@app.command()
+def graph(
+    what: Annotated[str, typer.Argument(metavar="SPACE|GENOTYPE|RUN", help="What to draw.")],
+    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: svg, png or pdf.")],
+    history: Annotated[bool, typer.Option("--history", help="Draw a search run's weights over its epochs.")] = False,
+    sets: SetOption = None,
+) -> None:
+    """Draw a space, a genotype, or a search run's architecture weights."""
+    from nas_mer.runs import load_run
+    from nas_mer.runs.pictures import draw_weight_history, draw_weights
+    from nas_mer.view import draw_architecture
+
+    if (Path(what) / "run.json").is_file():
+        (draw_weight_history if history else draw_weights)(load_run(Path(what), "search"), file)
+    elif history:
+        raise UserError(f"{what}: --history needs a search run")
+    elif _is_space(what):
+        draw_architecture(SearchSpace.load(what, **_parameters(sets)), file)
+    else:
+        ((space, genotype),) = _find_genotypes(what, None, _parameters(sets))
+        draw_architecture(space, file, genotype=genotype)
+    out.print(f"{file}", soft_wrap=True)
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+@runs_app.command("list")
+def runs_list(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs")) -> None:
+    """List the runs in a folder."""
+    from rich.table import Table
+
+    from nas_mer.runs import find_runs
+
+    table = Table("run", "kind", "started", "state", "dataset", "seeds", box=None, pad_edge=False)
+    for run in find_runs(folder):
+        state = "finished" if run.finished else "not finished"
+        started = f"{run.created.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(str(run.path), run.kind, started, state, run.config.dataset.name, str(len(run.config.seeds)))
+    out.print(table if table.row_count else f"no runs in {folder}")
+
+
+@runs_app.command("show")
+def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show what a run was asked for and what came out."""
+    from nas_mer.runs import load_run
+
+    found = load_run(run)
+    if as_json:
+        _print_json(
+            {
+                "path": str(found.path),
+                "kind": found.kind,
+                "created": found.created.isoformat(),
+                **found.about,
+                "config": found.config.model_dump(mode="json"),
+                "finished": found.finished,
+                "result": found.result if found.finished else None,
+            }
+        )
+        return
+    out.print(f"[bold]{found.path}[/bold]: {found.kind}, started {found.created.astimezone():%Y-%m-%d %H:%M}", soft_wrap=True)
+    out.print(" ".join(found.about["command"]), soft_wrap=True)
+    out.print(", ".join(f"{name} {version}" for name, version in found.about["versions"].items()))
+    out.print(yaml.safe_dump(found.config.model_dump(mode="json"), sort_keys=False).rstrip())
+    if not found.finished:
+        out.print(f"\nnot finished; continue it with: nas-mer runs resume {found.path}", soft_wrap=True)
+    elif found.kind == "search":
+        _print_search(found)
+    else:
+        _print_scores([found])
+
+
+@runs_app.command("resume")
+def runs_resume(run: RunArgument, workers: WorkersOption = None, device: DeviceOption = "auto") -> None:
+    """Continue a run that was stopped."""
+    from nas_mer.runs import resume
+
+    with _progress(run) as progress:
+        found = resume(run, workers, device, progress)
+    _print_search(found) if found.kind == "search" else _print_scores([found])
+
+
+# --- what the commands share ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(run: Path | None = None) -> Iterator[Any]:
+    """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
+    bar = Progress(
+        BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"),
+        console=err, transient=True,
+    )  # fmt: skip
+    task = bar.add_task("", total=None)
+    try:
+        with bar:
+            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+    except KeyboardInterrupt:
+        resume = f"; continue it with: nas-mer runs resume {run}" if run is not None and run.exists() else ""
+        err.print(f"interrupted{resume}", soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _parameters(sets: list[str] | None) -> dict[str, int | float | bool]:
+    """Read `--set name=value`."""
+    values: dict[str, int | float | bool] = {}
+    for text in sets or []:
+        name, equals, value = text.partition("=")
+        parsed = yaml.safe_load(value) if equals else None
+        if not isinstance(parsed, int | float):
+            raise UserError(f"--set: write NAME=VALUE with a number, true or false, found '{text}'")
+        values[name.strip()] = parsed
+    return values
+
+
+def _find_genotypes(
+    name: str, space: Path | None, parameters: dict[str, int | float | bool]
+) -> list[tuple[SearchSpace, Genotype]]:
+    """Return the genotypes that a file, a name or a search run stands for, at other sizes if some are given."""
+    path = Path(name)
+    if (path / "run.json").is_file():
+        found = [load_genotype(file, space) for file in sorted((path / "genotypes").glob("*.yaml"))]
+        if not found:
+            raise UserError(f"{path}: has no genotypes; make them with: nas-mer derive {path}")
+    elif path.suffix in (".yaml", ".yml"):
+        found = [load_genotype(path, space)]
+    else:
+        found = [find_genotype(name, [str(space)] if space else [])]
+    if not parameters:
+        return found
+    resized = [(space.with_parameters(**parameters), genotype) for space, genotype in found]
+    return [(space, space.genotype(g.choices, name=g.name, weight=g.weight, rank=g.rank, origin=g.origin)) for space, g in resized]
+
+
+def _is_space(what: str) -> bool:
+    """Return whether a file or name means a space and not a genotype."""
+    from nas_mer.files import read_yaml
+    from nas_mer.space import shipped_spaces
+
+    if Path(what).suffix in (".yaml", ".yml"):
+        return "choices" not in read_yaml(Path(what)).mapping().value
+    return what in shipped_spaces()
+
+
+def _predictions_of(what: str) -> list[Any]:
+    """Return the predictions, of all seeds, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
+    from nas_mer.runs import load_run, predictions
+    from nas_mer.score import by_genotype
+
+    path, _, name = what.partition(":") if not Path(what).exists() else (what, "", "")
+    groups = by_genotype(predictions(load_run(Path(path), "retrain")))
+    if not name and len(groups) > 1:
+        raise UserError(f"{path}: holds {len(groups)} genotypes; name one, as in {path}:{next(iter(groups))}")
+    name = name or next(iter(groups))
+    if name not in groups:
+        raise UserError(f"{path}: has no genotype '{name}'{did_you_mean(name, groups)}")
+    return groups[name]
+
+
+def _load_ops(path: Path) -> None:
+    """Run a Python file that registers ops."""
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f"--ops: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--ops: {path}: {type(error).__name__}: {error}") from error
+
+
+def _argument(kind: Any, name: str) -> str:
+    annotation = kind.types[name]
+    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    default = f" = {kind.defaults[name]!r}" if name in kind.defaults else ""
+    return _escaped(f"{name}: {text.replace('nas_mer.space.ops.', '')}{default}")
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _print_dataset(dataset: Any, folder: Path) -> None:
+    from rich.table import Table
+
+    shape = "x".join(map(str, dataset.maps.shape[1:]))
+    subjects = len(set(dataset.subjects.tolist()))
+    out.print(f"{folder}: {len(dataset)} maps of {shape}, {subjects} subjects", soft_wrap=True)
+    table = Table("database", *dataset.classes, "samples", "subjects", box=None, pad_edge=False)
+    for database, counts in dataset.counts().items():
+        people = len(set(dataset.subjects[dataset.databases == database].tolist()))
+        table.add_row(database, *map(str, counts.values()), str(sum(counts.values())), str(people))
+    out.print(table)
+
+
+def _print_search(run: Any) -> None:
+    """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
+    from rich.table import Table
+
+    result = run.result
+    table = Table("decision", "winner", "weight", "second", "weight", "decided", "seeds agree", box=None, pad_edge=False)
+    for name, part in result["decisions"].items():
+        table.add_row(
+            name, part["winner"], f"{part['weight']:.3f}", part["second"] or "-", f"{part['second_weight']:.3f}",
+            f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
+        )  # fmt: skip
+    out.print(f"\n[bold]{run.path}[/bold]", soft_wrap=True)
+    out.print(table)
+    if result["overlap"] is not None:
+        out.print(f"the seeds' top {run.config.top} overlap by {result['overlap']:.0%} (Jaccard index, mean over pairs)")
+    for failure in result["failures"].values():
+        err.print(f"[yellow]note:[/yellow] {_escaped(failure)}", soft_wrap=True)
+    out.print(
+        "protocol shared: the search has seen every subject, so a LOSO score of its genotypes on this dataset is optimistic"
+    )
+    files = sorted((run.path / "genotypes").glob("*.yaml"))
+    _print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
+
+
+def _print_genotypes(genotypes: list[Genotype], run: Path) -> None:
+    from rich.table import Table
+
+    table = Table("rank", "joint weight", "choices", "file", box=None, pad_edge=False)
+    for genotype in genotypes:
+        choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
+        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(run / "genotypes" / f"{genotype.name}.yaml"))
+    out.print(table)
+
+
+def _print_scores(runs: list[Any], detail: bool = False) -> None:
+    from nas_mer.runs import predictions
+    from nas_mer.runs.retraining import notes
+    from nas_mer.score import by_genotype, class_table, score as score_predictions, score_table
+
+    for run in runs:
+        rows = [score_predictions(*group) for group in by_genotype(predictions(run)).values()]
+        out.print(f"\n[bold]{run.path}[/bold]", soft_wrap=True)
+        out.print(score_table(rows))
+        if detail:
+            for row in rows:
+                out.print(class_table(row))
+        for note in notes(run):
+            err.print(f"[yellow]note:[/yellow] {_escaped(note)}", soft_wrap=True)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,213 @@
+"""A page to draw on in inches, and cards: boxes of short lines, some of them bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.path import Path as Curve
+
+from nas_mer.view.figures import FAINT, INK, SMALL, Colour, text_width
+
+Point = tuple[float, float]
+
+LEADING = 1.5  # of the font's size
+
+
+class Canvas:
+    """A page whose unit is the inch, with its origin in the upper left corner and y downwards."""
+
+    def __init__(self) -> None:
+        self.figure = Figure()
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set_autoscale_on(False)
+
+    def cut(self, width: float, height: float) -> Figure:
+        """Return the page, cut to its size."""
+        self.figure.set_size_inches(width, height)
+        self.axes.set_xlim(0, width)
+        self.axes.set_ylim(height, 0)
+        return self.figure
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = SMALL,
+        colour: Colour = INK,
+        bold: bool = False,
+        align: Literal["left", "center", "right"] = "left",
+        behind: Colour | None = None,
+    ) -> None:
+        """Write one line, its capitals centred on `y`, with a coloured ground `behind` it."""
+        ground = None if behind is None else {"facecolor": behind, "edgecolor": "none", "boxstyle": "round,pad=0.15"}
+        self.axes.text(
+            x,
+            y + 0.365 * size / 72,
+            text,
+            size=size,
+            color=colour,
+            weight="bold" if bold else "normal",
+            horizontalalignment=align,
+            verticalalignment="baseline",
+            bbox=ground,
+            zorder=9,
+            parse_math=False,
+        )
+
+    def box(
+        self, x: float, y: float, width: float, height: float, face: Colour, edge: Colour = INK, line: float = 0.8
+    ) -> None:
+        """Draw a box with round corners; (x, y) is its upper left one."""
+        shape = f"round,pad=0,rounding_size={min(0.06, height / 3)}"
+        self.axes.add_patch(
+            FancyBboxPatch((x, y), width, height, shape, facecolor=face, edgecolor=edge, linewidth=line, zorder=5)
+        )
+
+    def bar(self, x: float, y: float, width: float, height: float, face: Colour) -> None:
+        """Fill a rectangle; (x, y) is its upper left corner."""
+        self.axes.add_patch(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6))
+
+    def disc(self, x: float, y: float, radius: float, face: Colour, edge: Colour = INK) -> None:
+        """Draw a filled circle."""
+        self.axes.add_patch(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
+
+    def line(
+        self,
+        points: Sequence[Point],
+        colour: Colour = INK,
+        width: float = 1.0,
+        arrow: bool = False,
+        curved: bool = False,
+        above: bool = False,
+    ) -> None:
+        """Draw a line through points, or the curve of four control points; `above` other lines, but below boxes."""
+        codes = [Curve.MOVETO, *([Curve.CURVE4] * 3 if curved else [Curve.LINETO] * (len(points) - 1))]
+        head = f"-|>,head_length={0.45:.2f},head_width={0.22:.2f}" if arrow else "-"
+        self.axes.add_patch(
+            FancyArrowPatch(
+                path=Curve(points, codes),
+                arrowstyle=head,
+                mutation_scale=7 + 1.6 * width,
+                color=colour,
+                linewidth=width,
+                capstyle="butt" if arrow else "round",
+                joinstyle="miter" if arrow else "round",
+                shrinkA=0,
+                shrinkB=0,
+                zorder=3 if above else 2,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a card: text at the left or in the centre, text at the right, and a bar behind them.
+
+    Attributes:
+        bar: the bar's colour; None for no bar.
+        part: how much of the row the bar takes, 0..1; the rest of it is a pale ground.
+        mark: where on the row, 0..1, a thin line stands; None for none.
+        framed: whether a frame stands around the bar's whole row.
+    """
+
+    left: str
+    right: str = ""
+    size: float = SMALL
+    colour: Colour = INK
+    bold: bool = False
+    centred: bool = False
+    bar: Colour | None = None
+    part: float = 1.0
+    mark: float | None = None
+    framed: bool = False
+
+    @property
+    def width(self) -> float:
+        """Its least width in inches."""
+        right = text_width(self.right, self.size, self.bold) + 0.12 if self.right else 0
+        return text_width(self.left, self.size, self.bold) + right + 0.1
+
+    @property
+    def height(self) -> float:
+        """Its height in inches."""
+        return self.size * LEADING / 72 + (0.02 if self.bar is not None else 0)
+
+    def draw(self, canvas: Canvas, x: float, y: float, width: float) -> None:
+        """Draw the row with its upper left corner at (x, y)."""
+        middle = y + self.height / 2
+        if self.bar is not None:
+            inner = self.height - 0.03
+            canvas.bar(x, y + 0.015, width, inner, "#f3f3f3" if self.part < 1 else self.bar)
+            canvas.bar(x, y + 0.015, width * self.part, inner, self.bar)
+            if self.mark is not None:
+                canvas.bar(x + width * self.mark - 0.004, y + 0.015, 0.008, inner, "#9a9a9a")
+            if self.framed:
+                canvas.axes.add_patch(
+                    Rectangle((x, y + 0.015), width, inner, facecolor="none", edgecolor=INK, linewidth=1, zorder=7)
+                )
+        if self.centred:
+            canvas.text(x + width / 2, middle, self.left, self.size, self.colour, self.bold, "center")
+        else:
+            canvas.text(x + 0.05, middle, self.left, self.size, self.colour, self.bold)
+        if self.right:
+            canvas.text(x + width - 0.05, middle, self.right, self.size, self.colour, self.bold, "right")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A box of rows: those of its head, and below them the others in one or more columns.
+
+    Attributes:
+        stacked: whether it looks like several cards on top of each other.
+    """
+
+    head: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
+    columns: int = 1
+    face: Colour = "white"
+    edge: Colour = INK
+    line: float = 0.8
+    stacked: bool = False
+
+    @cached_property
+    def width(self) -> float:
+        """Its width in inches."""
+        column = max((row.width for row in self.rows), default=0)
+        body = self.columns * column + (self.columns - 1) * 0.1
+        return max([body, *(row.width for row in self.head)]) + 0.12
+
+    @cached_property
+    def height(self) -> float:
+        """Its height in inches."""
+        return sum(row.height for row in self.head) + max(self._heights(), default=0) + 0.1
+
+    def _columns(self) -> list[tuple[Row, ...]]:
+        length = -(-len(self.rows) // self.columns)
+        return [self.rows[start : start + length] for start in range(0, len(self.rows), max(length, 1))]
+
+    def _heights(self) -> list[float]:
+        return [sum(row.height for row in column) for column in self._columns()]
+
+    def draw(self, canvas: Canvas, x: float, y: float) -> None:
+        """Draw the card with its upper left corner at (x, y)."""
+        for shift in (0.08, 0.04) if self.stacked else ():
+            canvas.box(x + shift, y - shift, self.width, self.height, self.face, FAINT, self.line)
+        canvas.box(x, y, self.width, self.height, self.face, self.edge, self.line)
+        inner = self.width - 0.12
+        top = y + 0.05
+        for row in self.head:
+            row.draw(canvas, x + 0.06, top, inner)
+            top += row.height
+        width = (inner - (self.columns - 1) * 0.1) / self.columns
+        for index, column in enumerate(self._columns()):
+            at = top
+            for row in column:
+                row.draw(canvas, x + 0.06 + index * (width + 0.1), at, width)
+                at += row.height
