@@ -41,7 +41,7 @@ def montage(dataset: Dataset, path: Path, per_class: int = 6) -> None:
     Args:
         dataset: what to show.
         path: where to; its suffix (png, svg or pdf) says in which format.
-        per_class: how many samples at most of each class in each database, spread evenly over its subjects.
+        per_class: how many samples at most of each class in each database, spread evenly over the manifest.
 
     Raises:
         UserError: the suffix is of no known format, or `per_class` is less than 1.
@@ -106,21 +106,21 @@ def _title(dataset: Dataset) -> str:
 
 
 def _strip(flow_map: NDArray[np.float32], stretched: bool) -> NDArray[np.float64]:
-    """Return a map `(3, H, W)` as colours `(H, 3 W + 2 gaps, 3)`."""
+    """Return a map `(3, H, W)` as colours `(H, 3 W + 2 gaps, 3)`; where nothing moves they are white, white, black."""
     u, v, strain = flow_map
     if stretched:
-        u, v = (part - np.median(part) for part in (u, v))
-        reach_u, reach_v, least = np.abs(u).max(), np.abs(v).max(), strain.min()
+        u, v, strain = u - np.median(u), v - np.median(v), strain - strain.min()
+        reach_u, reach_v = np.abs(u).max(), np.abs(v).max()
     else:
         reach_u = reach_v = np.abs([u, v]).max()
-        least = np.float32(0)
     signed, positive = matplotlib.colormaps["RdBu_r"], matplotlib.colormaps["magma"]
-    panels = [signed(_scaled(u, -reach_u, reach_u)), signed(_scaled(v, -reach_v, reach_v))]
-    panels.append(positive(_scaled(strain, least, strain.max())))
     gap = np.full((u.shape[0], max(1, round(u.shape[1] * _GAP)), 4), _PAPER)
-    return np.hstack([panels[0], gap, panels[1], gap, panels[2]])[..., :3]
-
-
-def _scaled(values: NDArray[np.float32], low: np.float32, high: np.float32) -> NDArray[np.float32]:
-    """Return values with low..high mapped to 0..1; 0.5 where they are the same."""
-    return (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    return np.hstack(
+        [
+            signed(0.5 + 0.5 * u / (reach_u or 1)),
+            gap,
+            signed(0.5 + 0.5 * v / (reach_v or 1)),
+            gap,
+            positive(strain / (strain.max() or 1)),
+        ]
+    )[..., :3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,7 @@ from nas_mer.errors import UserError
 
 Indices = NDArray[np.int64]
 
-_RESTARTS = 8
+_DEALS = 8
 _ABSENT = 1e6  # the cost of a part without a class, more than any imbalance of counts
 
 
@@ -72,9 +73,11 @@ def bilevel_halves(dataset: Dataset, indices: ArrayLike, seed: int) -> tuple[Ind
 def subject_parts(dataset: Dataset, indices: ArrayLike, parts: int, seed: int) -> tuple[Indices, ...]:
     """Split samples into parts that share no subject and are alike in size, classes and databases.
 
-    The subjects are dealt out at random; then single subjects are moved, or two exchanged, as long as that lessens
-    the chi-squared distances of the parts' counts (of samples, of each class, of each class in each database) from an
-    equal share.
+    The subjects are dealt out at random; then single subjects are moved, or two exchanged, as long as that brings
+    nearer to an equal share what is more than one sample off it: the number of samples, those of each class, and
+    those of each class in each database. If all cannot be brought that near, the best of several deals is kept. On the
+    training folds of the MEGC2019 composite no half is more than 1 sample off in any of these, where scikit-learn's
+    `StratifiedGroupKFold` is up to 4.5 off and puts some subjects into the same half whatever the seed.
 
     Args:
         dataset: where the samples are from.
@@ -103,23 +106,28 @@ def subject_parts(dataset: Dataset, indices: ArrayLike, parts: int, seed: int) -
             if carries.sum() < parts
         ]
     )
-    names, database = np.unique(dataset.databases[chosen], return_inverse=True)
-    by_both = _tally(owner, database * classes + labels, len(names) * classes)
+    databases, database = np.unique(dataset.databases[chosen], return_inverse=True)
+    by_both = _tally(owner, database * classes + labels, len(databases) * classes)
     counts = np.hstack([by_class, by_both[:, by_both.any(axis=0)], by_class.sum(axis=1, keepdims=True)])
     share = counts.sum(axis=0) / parts
 
     def imbalance(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        excess = np.maximum(np.abs(totals - share) - 1, 0)
         lacking = totals[..., :classes] == 0
-        return np.asarray(((totals - share) ** 2 / share).sum(axis=-1) + _ABSENT * lacking.sum(axis=-1))
+        return np.asarray((excess**2 / share).sum(axis=-1) + _ABSENT * lacking.sum(axis=-1))
 
     rng = np.random.default_rng(seed)
-    starts = [rng.permutation(len(subjects)) % parts for _ in range(_RESTARTS)]
-    cost, part = min((_evened(start, counts, imbalance) for start in starts), key=lambda trial: trial[0])
-    if cost >= _ABSENT:
-        totals = np.stack([by_class[part == p].sum(axis=0) for p in range(parts)])
-        lacking = listed(dataset.classes[label] for label in np.flatnonzero((totals == 0).any(axis=0)))
+    cost, part = np.inf, owner
+    for _ in range(_DEALS):
+        deal = _evened(rng.permutation(len(subjects)) % parts, counts, imbalance)
+        cost, part = min((cost, part), deal, key=itemgetter(0))
+        if cost == 0:
+            break
+    lacking = np.any([by_class[part == p].sum(axis=0) == 0 for p in range(parts)], axis=0)
+    if lacking.any():
+        names = listed(dataset.classes[label] for label in np.flatnonzero(lacking))
         raise UserError(
-            f"dataset '{dataset.name}': too few subjects have {lacking} for each of {parts} parts to get some"
+            f"dataset '{dataset.name}': too few subjects have {names} for each of {parts} parts to get some"
         )
     return tuple(chosen[part[owner] == p] for p in range(parts))
 
@@ -147,7 +155,7 @@ def _evened(
     while True:
         totals = np.stack([counts[part == p].sum(axis=0) for p in range(parts)])
         costs = imbalance(totals)
-        best, exchange = 1e-9, None  # rounding is no gain
+        best, exchange = 1e-6, None  # rounding is no gain
         for p, q in itertools.combinations(range(parts), 2):
             here, there = (np.append(np.flatnonzero(part == side), nobody) for side in (p, q))
             lost = counts[here][:, None] - counts[there][None, :]  # here x there x F

@@ -14,6 +14,8 @@ from typing import cast
 import networkx as nx
 
 from nas_mer.space.graph import INPUT, Graph, Inputs, Module, is_none
+from nas_mer.space.ops import Shape
+from nas_mer.space.shapes import combined_shape, module_shape
 
 Reduced = nx.MultiDiGraph  # nodes carry `label`; edges carry `slot`, which tells ordered inputs apart
 
@@ -48,13 +50,13 @@ def reduce(graph: Graph) -> Reduced[int]:
             reduced.add_edge(source, number, slot=slot)
         return number
 
-    def applied(module: Module, source: int) -> int:
+    def applied(module: Module, source: int, before: Shape) -> int:
         ops = [op for op in module if not (op.name == "skip" and dict(op.args).get("stride", 1) == 1)]
         if not ops:
             return source
         if is_none(module):
-            zeros.add(zero := node("zeros", []))
-            return zero
+            shape = module_shape(module, before, graph.shapes)
+            return zeros[shape] if shape in zeros else zeros.setdefault(shape, node(f"zeros {shape}", []))
         text = " ".join(f"{op}/{op.share}" if op.share else str(op) for op in ops)
         return node(text, [(source, "")])
 
@@ -64,21 +66,25 @@ def reduce(graph: Graph) -> Reduced[int]:
         for term in terms:
             if reduced.nodes[term]["label"] == "sum":
                 flat.extend(source for source, _, _ in reduced.in_edges(term, keys=True))
-            elif term not in zeros:
+            elif term not in zeros.values():
                 flat.append(term)
-        flat = flat or terms[:1]
-        return flat[0] if len(flat) == 1 else node("sum", [(term, "") for term in flat])
+        addends = tuple(sorted(flat or terms[:1]))
+        if len(addends) > 1 and addends not in sums:
+            sums[addends] = node("sum", [(term, "") for term in addends])
+        return sums.get(addends, addends[0])
 
     def combined(inputs: Inputs) -> int:
-        ends = [applied(edge.module.only, values[edge.source]) for edge in inputs.edges]
+        ends = [applied(edge.module.only, values[edge.source], graph.shapes[edge.source]) for edge in inputs.edges]
         if inputs.combine == "sum":
             return total(ends)
         return node("concat", [(end, str(slot)) for slot, end in enumerate(ends)])
 
-    zeros: set[int] = set()
+    zeros: dict[Shape, int] = {}
+    sums: dict[tuple[int, ...], int] = {}  # terms -> their sum
     values = {INPUT: node(f"input {graph.shapes[INPUT]}", [])}
     for state in graph.states:
-        value = applied(state.module.only, combined(state.inputs.only))
+        inputs = state.inputs.only
+        value = applied(state.module.only, combined(inputs), combined_shape(inputs, graph.shapes))
         if state.hops:
             value = node("attended", [(value, "target"), *((values[hop.source], "source") for hop in state.hops)])
         values[state.name] = value

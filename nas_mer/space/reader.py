@@ -73,7 +73,9 @@ def read(root: Node, overrides: Parameters) -> Description:
     parameters, size, changed = _sizes(root, overrides)
     reader = _Reader(root, parameters)
     graph = reader.graph(size)
-    rules = tuple(reader.keep_rules) + tuple(_constraints(root.get("constraints"), graph.decisions))
+    names = list(graph.decisions)
+    keep_rules = sorted(reader.keep_rules, key=lambda rule: min(map(names.index, rule.matches)))
+    rules = (*keep_rules, *_constraints(root.get("constraints"), graph.decisions))
     genotypes = dict(_genotypes(root.get("genotypes"), graph.decisions, rules))
     return Description(name, title, graph, rules, genotypes, parameters, changed, digest(root.value))
 
@@ -324,7 +326,7 @@ class _Reader:
             zeros = [name for name, module in edge.module.options.items() if is_none(module)]
             if len(zeros) != 1:
                 raise node.error(
-                    f"the edge from '{edge.source}' needs exactly one option whose module is the op 'none' "
+                    f"the edge from '{edge.name}' needs exactly one option whose module is the op 'none' "
                     "(a dropped edge takes it)"
                 )
             matches[str(edge.module.decision)] = frozenset(edge.module.options) - {zeros[0]}
@@ -339,7 +341,7 @@ class _Reader:
     # --- blocks -------------------------------------------------------------------------------------------------------
 
     def _expand(self, name: str) -> list[str]:
-        """Expand the use `name` of a block, once, and return the states that a repetition after it would read."""
+        """Expand the use `name` of a block, once, and return the states that a repetition after it reads."""
         if name in self.windows:
             return self.windows[name]
         node = self.root.at("states").at(name)
@@ -353,6 +355,8 @@ class _Reader:
         self.unused.discard(("blocks", block_name))
         block = self.root.at("blocks").at(block_name)
         block.mapping(BLOCK_KEYS, required=("inputs", "states", "output"))
+        if not _list(block.at("inputs")):
+            raise block.at("inputs").error("a block needs at least one input")
         scope = _Scope(self.parameters)
         window = self._window(node, block, scope)
         repeat = self._integer(node.at("repeat"), scope, least=1) if "repeat" in node.value else 1
@@ -380,9 +384,9 @@ class _Reader:
         if last not in states.value:
             raise block.at("output").error(f"the block has no state '{last}'{did_you_mean(last, states.value)}")
         names = {local: f"{scope.prefix}{local}" for local in states.value} | {last: output}
-        inputs = dict(zip(locals_, window, strict=True))
-        if len(inputs) < len(locals_):
+        if len(set(locals_)) < len(locals_):
             raise block.at("inputs").error("two inputs of the block have the same name")
+        inputs = dict(zip(locals_, window, strict=True))
         self.repetitions.append(Repetition(block_name, use, inputs, names))
         scope = replace(scope, names=names | inputs)
         for local, part in states.items():
@@ -412,11 +416,8 @@ class _Reader:
     def _arguments(self, node: Node, block: Node, scope: _Scope) -> dict[str, Any]:
         """Return the values that a use of a block gives to the block's parameters."""
         name = node.value["block"]
-        known = (
-            [_name(part, pattern=PARAMETER) for part in _list(block.at("parameters"))]
-            if "parameters" in block.value
-            else []
-        )
+        declared = _list(block.at("parameters")) if "parameters" in block.value else []
+        known = [_name(part, pattern=PARAMETER) for part in declared]
         values = {}
         for key, part in node.at("with").mapping().items() if "with" in node.value else ():
             if key not in known:

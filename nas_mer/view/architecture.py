@@ -12,7 +12,7 @@ import networkx as nx
 
 from nas_mer.errors import UserError
 from nas_mer.space import OPS, Genotype, SearchSpace, Shape
-from nas_mer.space.graph import INPUT, Edge, Module, Op, Repetition, State, is_none
+from nas_mer.space.graph import INPUT, Edge, Graph, Module, Op, Repetition, State, is_none
 
 Weights = Mapping[str, Mapping[str, float]]
 """The architecture weight, 0..1, of each option of each decision."""
@@ -64,7 +64,7 @@ def architecture(space: SearchSpace, weights: Weights | None = None, genotype: G
     what the genotype leaves.
 
     Graph attributes: `space` (its name), `title`, `size`, `input` (text), `genotype` (or None), `weighed` (bool),
-    `decisions` (decision -> tuple of `Option`) and `repetitions`.
+    `decisions` (decision -> tuple of `Option`), `zeros` (the (decision, option) that cut an edge) and `repetitions`.
 
     Node attributes: `kind` ("input", "state" or "head"); `label`; `shape` (`16x20x20`); `layer`, the longest way from the
     input; `combine` ("sum" or "concat"); `ops`, what the module does whatever is chosen; `decision` and `options` (of
@@ -138,6 +138,7 @@ class _Architecture:
             genotype=genotype,
             weighed=weights is not None,
             decisions={name: self._options(name, options) for name, options in whole.decisions.items()},
+            zeros=frozenset(_zeros(whole)),
             repetitions=whole.repetitions,
         )
         self.graph.add_node(INPUT, kind="input", label=INPUT, shape=_times(whole.shapes[INPUT]), layer=0)
@@ -165,7 +166,7 @@ class _Architecture:
             combine=next(iter(state.inputs.options.values())).combine,
             ops=tuple(common),
             decision=decision,
-            options=options,
+            options=tuple(option for option in options if self._shown({decision: option.name})),
             details={name: text for name, text in details.items() if self._shown({decision: name})},
             shared=tuple(dict.fromkeys(shares)),
         )
@@ -198,11 +199,10 @@ class _Architecture:
         )
 
     def _options(self, decision: str, names: tuple[str, ...]) -> tuple[Option, ...]:
-        options = (
+        return tuple(
             Option(name, None if self.weights is None else self.weights[decision][name], self._chosen({decision: name}))
             for name in names
         )
-        return tuple(option for option in options if option.chosen or not self.only)
 
     def _chosen(self, choices: Choices) -> bool:
         return self.choices is not None and all(
@@ -215,6 +215,14 @@ class _Architecture:
 
 # What a node has that does not say otherwise.
 _NODE: dict[str, Any] = {"combine": "sum", "ops": (), "decision": None, "options": (), "details": {}, "shared": ()}
+
+
+def _zeros(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Iterate over the options that cut an edge, with their decisions."""
+    for edge in (edge for state in graph.states for edge in state.edges):
+        for option, module in edge.module.options.items():
+            if edge.module.decision is not None and is_none(module):
+                yield edge.module.decision, option
 
 
 def _ways(state: State) -> Iterator[tuple[Edge, dict[str, str], Module]]:

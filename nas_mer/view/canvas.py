@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Curve
 
-from nas_mer.view.figures import FAINT, INK, SMALL, Colour, text_width
+from nas_mer.view.figures import FAINT, GREY, INK, SMALL, Colour, text_width
 
 Point = tuple[float, float]
 
 LEADING = 1.5  # of the font's size
+METER = 0.45  # the length of a meter in inches
 
 
 class Canvas:
@@ -74,6 +75,11 @@ class Canvas:
         """Fill a rectangle; (x, y) is its upper left corner."""
         self.axes.add_patch(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6))
 
+    def frame(self, x: float, y: float, width: float, height: float) -> None:
+        """Draw the outline of a rectangle; (x, y) is its upper left corner."""
+        outline = Rectangle((x, y), width, height, facecolor="none", edgecolor=INK, linewidth=0.9, zorder=7)
+        self.axes.add_patch(outline)
+
     def disc(self, x: float, y: float, radius: float, face: Colour, edge: Colour = INK) -> None:
         """Draw a filled circle."""
         self.axes.add_patch(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
@@ -89,12 +95,11 @@ class Canvas:
     ) -> None:
         """Draw a line through points, or the curve of four control points; `above` other lines, but below boxes."""
         codes = [Curve.MOVETO, *([Curve.CURVE4] * 3 if curved else [Curve.LINETO] * (len(points) - 1))]
-        head = f"-|>,head_length={0.45:.2f},head_width={0.22:.2f}" if arrow else "-"
         self.axes.add_patch(
             FancyArrowPatch(
                 path=Curve(points, codes),
-                arrowstyle=head,
-                mutation_scale=7 + 1.6 * width,
+                arrowstyle="-|>,head_length=0.45,head_width=0.2" if arrow else "-",
+                mutation_scale=8 + 2 * width,
                 color=colour,
                 linewidth=width,
                 capstyle="butt" if arrow else "round",
@@ -108,13 +113,14 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a card: text at the left or in the centre, text at the right, and a bar behind them.
+    """A line of a card: a text on a coloured ground, or a text, a meter and the meter's value.
 
     Attributes:
-        bar: the bar's colour; None for no bar.
-        part: how much of the row the bar takes, 0..1; the rest of it is a pale ground.
-        mark: where on the row, 0..1, a thin line stands; None for none.
-        framed: whether a frame stands around the bar's whole row.
+        bar: the colour of the ground or the meter; None for neither.
+        part: how far the meter goes, 0..1; None for a ground.
+        mark: where on the meter, 0..1, a thin line stands.
+        right: a text at the right end.
+        framed: whether a frame stands around it.
     """
 
     left: str
@@ -124,34 +130,34 @@ class Row:
     bold: bool = False
     centred: bool = False
     bar: Colour | None = None
-    part: float = 1.0
-    mark: float | None = None
+    part: float | None = None
+    mark: float = 0.0
     framed: bool = False
 
     @property
     def width(self) -> float:
         """Its least width in inches."""
         right = text_width(self.right, self.size, self.bold) + 0.12 if self.right else 0
-        return text_width(self.left, self.size, self.bold) + right + 0.1
+        meter = 0 if self.part is None else METER + 0.08
+        return text_width(self.left, self.size, self.bold) + meter + right + 0.1
 
     @property
     def height(self) -> float:
         """Its height in inches."""
-        return self.size * LEADING / 72 + (0.02 if self.bar is not None else 0)
+        return self.size * LEADING / 72 + (0 if self.bar is None else 0.02)
 
     def draw(self, canvas: Canvas, x: float, y: float, width: float) -> None:
         """Draw the row with its upper left corner at (x, y)."""
-        middle = y + self.height / 2
-        if self.bar is not None:
-            inner = self.height - 0.03
-            canvas.bar(x, y + 0.015, width, inner, "#f3f3f3" if self.part < 1 else self.bar)
-            canvas.bar(x, y + 0.015, width * self.part, inner, self.bar)
-            if self.mark is not None:
-                canvas.bar(x + width * self.mark - 0.004, y + 0.015, 0.008, inner, "#9a9a9a")
-            if self.framed:
-                canvas.axes.add_patch(
-                    Rectangle((x, y + 0.015), width, inner, facecolor="none", edgecolor=INK, linewidth=1, zorder=7)
-                )
+        middle, inner = y + self.height / 2, self.height - 0.03
+        if self.bar is not None and self.part is None:
+            canvas.bar(x, y + 0.015, width, inner, self.bar)
+        elif self.bar is not None and self.part is not None:
+            start = x + width - METER - 0.33  # the values of all meters take as much room
+            canvas.bar(start, middle - 0.035, METER, 0.07, "#ececec")
+            canvas.bar(start, middle - 0.035, METER * self.part, 0.07, self.bar)
+            canvas.bar(start + METER * self.mark - 0.004, middle - 0.05, 0.008, 0.1, GREY)
+        if self.framed:
+            canvas.frame(x, y + 0.01, width, self.height - 0.02)
         if self.centred:
             canvas.text(x + width / 2, middle, self.left, self.size, self.colour, self.bold, "center")
         else:
