@@ -24,11 +24,15 @@ _SMALLEST = 32  # Pixels a side, below which the methods' pyramids have no level
 
 
 def _dis(onset: Frame, apex: Frame) -> Floats:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(onset, apex, None)
+    return _calculated(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), onset, apex)
 
 
 def _farneback(onset: Frame, apex: Frame) -> Floats:
-    return cv2.calcOpticalFlowFarneback(onset, apex, None, 0.5, 3, 21, 3, 5, 1.1, 0)
+    return _calculated(cv2.FarnebackOpticalFlow.create(numLevels=3, winSize=21, numIters=3), onset, apex)
+
+
+def _calculated(algorithm: cv2.DenseOpticalFlow, onset: Frame, apex: Frame) -> Floats:
+    return np.asarray(algorithm.calc(onset, apex, np.zeros((*onset.shape, 2), np.float32)), np.float32)
 
 
 METHODS: Mapping[str, Callable[[Frame, Frame], Floats]] = {"dis": _dis, "farneback": _farneback}
@@ -68,8 +72,8 @@ def strain(flow: Floats, form: StrainForm = "paper") -> Floats:
 
     Args:
         flow: `(H, W, 2)`, u and v in pixels.
-        form: `paper` is Eq. 2 of Xia et al. (2020) as written, `sqrt(u_x^2 + v_y^2 + (u_y^2 + v_x^2) / 2)`; `symmetric` is
-            the norm of the strain tensor, `sqrt(u_x^2 + v_y^2 + (u_y + v_x)^2 / 2)`, which a rotation leaves at 0.
+        form: `paper` is Eq. 2 of Xia et al. (2020) as written, `sqrt(u_x^2 + v_y^2 + (u_y^2 + v_x^2) / 2)`; `symmetric`
+            is the norm of the strain tensor, `sqrt(u_x^2 + v_y^2 + (u_y + v_x)^2 / 2)`, which a rotation leaves at 0.
 
     Returns:
         `(H, W)`, at least 0 and without unit; derivatives are central differences (one-sided at the border).
@@ -86,7 +90,7 @@ def strain(flow: Floats, form: StrainForm = "paper") -> Floats:
             shear = (u_y + v_x) ** 2
         case _:
             raise UserError(f"unknown form of strain '{form}'{did_you_mean(form, get_args(StrainForm))}")
-    return np.sqrt(u_x**2 + v_y**2 + shear / 2)
+    return np.asarray(np.sqrt(u_x**2 + v_y**2 + shear / 2), np.float32)
 
 
 def assemble(flow: Floats, size: int, form: StrainForm = "paper") -> Floats:
@@ -98,8 +102,8 @@ def assemble(flow: Floats, size: int, form: StrainForm = "paper") -> Floats:
         form: see `strain`.
 
     Returns:
-        `(3, size, size)` float32: u, v and strain in percent. For u and v that is of the frame's *width*, so that the same
-        face at another resolution has the same map; strain is taken before resizing.
+        `(3, size, size)` float32: u, v and strain in percent. For u and v that is of the frame's *width*, so that the
+        same face at another resolution has the same map; strain is taken before resizing.
     """
     height, width = flow.shape[:2]
     channels = np.dstack([flow / width, strain(flow, form)]) * np.float32(100)
@@ -114,4 +118,4 @@ def flow_map(onset: Frame, apex: Frame, size: int, method: str = "dis", form: St
 
 
 def _grey(frame: Frame) -> Frame:
-    return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    return frame if frame.ndim == 2 else np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8)

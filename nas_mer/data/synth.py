@@ -50,9 +50,9 @@ class Studio:
 
 
 STUDIOS = (
-    Studio("alder", "a", Camera(140, 160, noise=4.0, gamma=0.9, flicker=0.01), 0.75, (0.42, 0.32, 0.26), 0.65, 0.003),
-    Studio("birch", "b", Camera(230, 264, noise=2.0, brightness=0.85), 1.0, (0.58, 0.22, 0.20), 0.55, 0.002),
-    Studio("cedar", "c", Camera(240, 256, colour=False, noise=2.5, gamma=1.2), 1.25, (0.62, 0.22, 0.16), 0.5, 0.002),
+    Studio("alder", "a", Camera(140, 160, noise=4.0, gamma=0.9, flicker=0.01), 0.75, (0.42, 0.32, 0.26), 0.7, 0.003),
+    Studio("birch", "b", Camera(230, 264, noise=2.0, brightness=0.85), 1.0, (0.58, 0.22, 0.20), 0.6, 0.002),
+    Studio("cedar", "c", Camera(240, 256, colour=False, noise=2.5, gamma=1.2), 1.25, (0.62, 0.22, 0.16), 0.55, 0.002),
 )
 """Analogous to SMIC-HS, CASME II and SAMM in frame size, colour, noise and balance of classes."""
 
@@ -98,7 +98,9 @@ def perform(seed: int = 0, subjects: int = 8, clips: int = 6) -> Iterator[Perfor
         UserError: a number is too small.
     """
     given = {"seed": (seed, 0), "subjects": (subjects, 2), "clips": (clips, 3)}
-    if wrong := [f"{name} must be at least {least}, found {value}" for name, (value, least) in given.items() if value < least]:
+    if wrong := [
+        f"{name} must be at least {least}, found {value}" for name, (value, least) in given.items() if value < least
+    ]:
         raise UserError(f"synthetic composite: {'; '.join(wrong)}")
     return _performances(seed, subjects, clips)
 
@@ -186,7 +188,9 @@ def _roster(studio: Studio, subjects: int, clips: int, rng: np.random.Generator)
     while True:
         counts = rng.integers(clips - clips // 2, clips + clips // 2, subjects, endpoint=True)
         inclinations = rng.dirichlet(6 * np.array(studio.shares), subjects)
-        roster = [[str(label) for label in rng.choice(CLASSES, n, p=p)] for n, p in zip(counts, inclinations, strict=True)]
+        roster = [
+            [str(label) for label in rng.choice(CLASSES, n, p=p)] for n, p in zip(counts, inclinations, strict=True)
+        ]
         if all(sum(label in labels for labels in roster) >= 2 for label in CLASSES):
             return roster
 

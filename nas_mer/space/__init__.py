@@ -4,6 +4,7 @@ from nas_mer.space.decisions import Decisions, Rule
 from nas_mer.space.genotype import Genotype
 from nas_mer.space.graph import INPUT, Graph
 from nas_mer.space.ops import OPS, Like, Shape, op
+from nas_mer.space.schema import json_schema
 from nas_mer.space.space import SearchSpace, find_genotype, load_genotype, shipped_spaces
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SearchSpace",
     "Shape",
     "find_genotype",
+    "json_schema",
     "load_genotype",
     "op",
     "shipped_spaces",

@@ -308,10 +308,9 @@ class _Reader:
         decision = scope.decisions + default if named is None else scope.named_decisions + _name(named)
         before = self.decisions.setdefault(decision, tuple(options))
         if before != tuple(options):
-            missing = sorted(set(before) ^ set(options))
             raise table.error(
-                f"decision '{decision}' has other options elsewhere ({', '.join(before)}); every place that shares a "
-                f"decision lists all its options, here {', '.join(missing)} differ"
+                f"decision '{decision}' has the options {', '.join(before)} elsewhere, but {', '.join(options)} here; "
+                "places that share a decision have the same options"
             )
         return Choice(options, decision)
 
@@ -383,7 +382,7 @@ class _Reader:
         last = block.at("output").text()
         if last not in states.value:
             raise block.at("output").error(f"the block has no state '{last}'{did_you_mean(last, states.value)}")
-        names = {local: f"{scope.prefix}{local}" for local in states.value} | {last: output}
+        names = {local: f"{scope.prefix}{local}" for local in sorted(states.value)} | {last: output}
         if len(set(locals_)) < len(locals_):
             raise block.at("inputs").error("two inputs of the block have the same name")
         inputs = dict(zip(locals_, window, strict=True))
@@ -565,8 +564,8 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 def _name(node: Node, name: str | None = None, pattern: re.Pattern[str] = NAME) -> str:
     text = node.text() if name is None else name
     if not pattern.fullmatch(text):
-        marks = "'_', '-' and '+'" if pattern is NAME else "and '_', and does not begin with a digit"
-        raise node.error(f"a name is made of letters, digits, {marks}, found {text!r}")
+        made = "letters, digits, '_', '-' and '+'" if pattern is NAME else "letters, digits and '_', no digit first"
+        raise node.error(f"a name is made of {made}, found {text!r}")
     return text
 
 

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_mer.train.recipe import Augment
-
 
 @dataclass(frozen=True)
 class Normaliser:
@@ -57,18 +55,17 @@ def shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Te
     return iter(torch.randperm(count, generator=order).split(batch_size))
 
 
-def augmented(maps: Tensor, augment: Augment, mirrored_u: float, draws: torch.Generator) -> Tensor:
-    """Return randomly flipped and shifted maps `(N, 3, H, W)`; see `Augment`."""
-    count, _, height, width = maps.shape
-    if augment.flip:
-        flipped = maps.flip(-1)
-        flipped[:, 0] = mirrored_u - flipped[:, 0]
-        chosen = torch.rand(count, generator=draws) < augment.flip
-        maps = torch.where(chosen.to(maps.device).view(-1, 1, 1, 1), flipped, maps)
-    if augment.shift:
-        reach = augment.shift
-        start = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=draws)
-        rows, columns = (begin + torch.arange(side) for begin, side in zip(start, (height, width), strict=True))
-        padded = F.pad(maps, (reach,) * 4, mode="replicate").permute(0, 2, 3, 1)  # N x H+2r x W+2r x 3
-        maps = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def flipped(maps: Tensor, mirrored_u: float) -> Tensor:
+    """Return horizontally flipped maps `(N, 3, H, W)`, whose horizontal flow becomes `mirrored_u - u`."""
+    maps = maps.flip(-1)
+    maps[:, 0] = mirrored_u - maps[:, 0]
     return maps
+
+
+def shifted(maps: Tensor, reach: int, draws: torch.Generator) -> Tensor:
+    """Return maps `(N, 3, H, W)` moved by up to `reach` pixels along each axis, the border repeated."""
+    count, _, height, width = maps.shape
+    start = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=draws)
+    rows, columns = (begin + torch.arange(side) for begin, side in zip(start, (height, width), strict=True))
+    padded = F.pad(maps, (reach,) * 4, mode="replicate").permute(0, 2, 3, 1)  # N x H+2r x W+2r x 3
+    return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

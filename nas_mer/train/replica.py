@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas_mer.nn import Network
 from nas_mer.space import Graph
-from nas_mer.train.batches import Normaliser, augmented, shuffled
+from nas_mer.train.batches import Normaliser, flipped, shifted, shuffled
 from nas_mer.train.recipe import Recipe
 from nas_mer.train.streams import stream, stream_seed
 from nas_mer.train.workers import Report
@@ -96,7 +96,8 @@ def train(replica: Replica, report: Report, data: Maps, recipe: Recipe) -> Train
     labels = data.labels[train_index]
     normaliser = Normaliser.fit(recipe.normalise, data.maps[train_index])
     maps = normaliser(data.maps[train_index])
-    mirrored_u = normaliser.mirrored_u(data.u_mirror)
+    if recipe.augment.flip:  # flips are made once; a batch takes each sample's map from one half or the other
+        maps = torch.cat([maps, flipped(maps, normaliser.mirrored_u(data.u_mirror))])
     class_weights = _class_weights(labels, data.classes) if recipe.balance else None
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -113,11 +114,12 @@ def train(replica: Replica, report: Report, data: Maps, recipe: Recipe) -> Train
             group["lr"] = recipe.schedule.at(epoch, recipe.epochs, recipe.optimizer.learning_rate)
         total = torch.zeros((), device=device)
         for batch in shuffled(len(labels), recipe.batch_size, order):
-            chosen = batch.to(device)
-            inputs = augmented(maps[chosen], recipe.augment, mirrored_u, draws)
-            loss = F.cross_entropy(
-                network(inputs), labels[chosen], class_weights, label_smoothing=recipe.label_smoothing
-            )
+            flips = torch.rand(len(batch), generator=draws) < recipe.augment.flip
+            inputs = maps[(batch + len(labels) * flips).to(device)]
+            if recipe.augment.shift:
+                inputs = shifted(inputs, recipe.augment.shift, draws)
+            target = labels[batch.to(device)]
+            loss = F.cross_entropy(network(inputs), target, class_weights, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

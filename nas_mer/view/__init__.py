@@ -1,1 +1,7 @@
-""""""
+"""Pictures: architectures as graphs, curves of a search."""
+
+from nas_mer.view.architecture import architecture, decidedness
+from nas_mer.view.figures import save
+from nas_mer.view.graph import architecture_figure, draw_architecture
+
+__all__ = ["architecture", "architecture_figure", "decidedness", "draw_architecture", "save"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -59,21 +59,22 @@ class Panel:
 def architecture(space: SearchSpace, weights: Weights | None = None, genotype: Genotype | None = None) -> Architecture:
     """Return a space, a searched space or a genotype as a graph.
 
-    Without weights and genotype the graph holds all that the space has. With weights it holds the same, weighed, and the
-    genotype, by default the one of the greatest joint weight, is marked as chosen. With a genotype alone it holds only
-    what the genotype leaves.
+    Without weights and genotype the graph holds all that the space has. With weights it holds the same, weighed, and
+    the genotype, by default the one of the greatest joint weight, is marked as chosen. With a genotype alone it holds
+    only what the genotype leaves.
 
     Graph attributes: `space` (its name), `title`, `size`, `input` (text), `genotype` (or None), `weighed` (bool),
     `decisions` (decision -> tuple of `Option`), `zeros` (the (decision, option) that cut an edge) and `repetitions`.
 
-    Node attributes: `kind` ("input", "state" or "head"); `label`; `shape` (`16x20x20`); `layer`, the longest way from the
-    input; `combine` ("sum" or "concat"); `ops`, what the module does whatever is chosen; `decision` and `options` (of
-    `Option`), what is chosen of it; `details` (option -> what sets it apart); `shared`, the names of weights it shares.
+    Node attributes: `kind` ("input", "state" or "head"); `label`; `shape` (`16x20x20`); `layer`, the longest way from
+    the input; `combine` ("sum" or "concat"); `ops`, what the module does whatever is chosen; `decision` and `options`
+    (of `Option`), what is chosen of it; `details` (option -> what sets it apart); `shared`, the names of weights that
+    it shares.
 
-    Edge attributes: `kind`, "flow" or "hop" (an attention hop); `choices`, decision -> option, under which the edge is
-    there; `label`, these options' names; `weight`, the product of their weights, or None where no weights are shown;
-    `chosen`; `zero`, whether it passes nothing on; `ops`, what its module does; `length`, of a hop: how many states that
-    compute something it jumps.
+    Edge attributes: `kind`, "flow" or "hop" (an attention hop); `name`, the source's name where the edge was written;
+    `choices`, decision -> option, under which the edge is there; `label`, these options' names; `weight`, the product
+    of their weights, or None where no weights are shown; `chosen`; `zero`, whether it passes nothing on; `ops`, what
+    its module does; `length`, of a hop: how many states that compute something it jumps.
 
     Raises:
         UserError: the genotype is not one of the space, or a decision's weights are missing.
@@ -113,10 +114,16 @@ def panels(graph: Architecture) -> list[Panel]:
             alike.setdefault((repetition.block, _decisions(graph, states)), []).append(repetition)
     found = [Panel("", "", _outline(graph, places))]
     for (block, _), group in alike.items():
-        uses = Counter(repetition.use for repetition in group)
-        where = ", ".join(f"{use} \u00d7{count}" if count > 1 else use for use, count in uses.items())
-        found.append(Panel(block, where, _inside(graph, group[0])))
+        found.append(Panel(block, _places(group, repetitions), _inside(graph, group[0])))
     return found
+
+
+def ordered(graph: Architecture) -> list[str]:
+    """Return the nodes so that each comes after those it reads, otherwise as they come."""
+    if not nx.is_directed_acyclic_graph(graph):  # blocks that attend to each other's insides
+        return list(graph)
+    place = {name: index for index, name in enumerate(graph)}
+    return list(nx.lexicographical_topological_sort(graph, key=lambda name: place[name]))
 
 
 class _Architecture:
@@ -141,24 +148,20 @@ class _Architecture:
             zeros=frozenset(_zeros(whole)),
             repetitions=whole.repetitions,
         )
-        self.graph.add_node(INPUT, kind="input", label=INPUT, shape=_times(whole.shapes[INPUT]), layer=0)
+        self._node(INPUT, kind="input", label=INPUT, shape=_times(whole.shapes[INPUT]), layer=0)
         for state in whole.states:
             if state.name in self.states:
                 self._state(state, _times(whole.shapes[state.name]))
         ops = (f"avg pool {whole.pool}\u00d7{whole.pool}", "linear")
-        layer = self.graph.nodes[whole.output]["layer"] + 1
-        self.graph.add_node(HEAD, kind="head", label="head", shape="", ops=ops, layer=layer)
+        self._node(HEAD, kind="head", label="head", ops=ops, layer=self.graph.nodes[whole.output]["layer"] + 1)
         self._edge(whole.output, HEAD, {}, ())
-        for _, data in self.graph.nodes(data=True):
-            for key, value in _NODE.items():
-                data.setdefault(key, value)
 
     def _state(self, state: State, shape: str) -> None:
         decision = state.module.decision
         options = () if decision is None else self._options(decision, tuple(state.module.options))
         common, details = _tell_apart({option: list(_ops(ops)) for option, ops in state.module.options.items()})
         shares = [op.share for ops in state.module.options.values() for op in ops if op.share is not None]
-        self.graph.add_node(
+        self._node(
             state.name,
             kind="state",
             label=state.name,
@@ -166,8 +169,8 @@ class _Architecture:
             combine=next(iter(state.inputs.options.values())).combine,
             ops=tuple(common),
             decision=decision,
-            options=tuple(option for option in options if self._shown({decision: option.name})),
-            details={name: text for name, text in details.items() if self._shown({decision: name})},
+            options=tuple(option for option in options if self._shown({str(decision): option.name})),
+            details={name: text for name, text in details.items() if self._shown({str(decision): name})},
             shared=tuple(dict.fromkeys(shares)),
         )
         for edge, choices, module in _ways(state):
@@ -180,10 +183,13 @@ class _Architecture:
         for hop in state.hops:
             taken = {} if hop.decision is None else {hop.decision: str(hop.option)}
             if self._shown(taken):
-                length = self.depths[state.name] - self.depths[hop.source]
+                length = max(self.depths[state.name] - self.depths[hop.source], 1)
                 self._edge(hop.source, state.name, taken, (), kind="hop", name=hop.source, length=length)
 
-    def _edge(self, source: str, target: str, choices: dict[str, str], module: Module, **about: str | int) -> None:
+    def _node(self, node: str, **about: Any) -> None:
+        self.graph.add_node(node, **_NODE | about)
+
+    def _edge(self, source: str, target: str, choices: dict[str, str], module: Module, **about: Any) -> None:
         about = {"kind": "flow", "name": source, "length": 0} | about
         self.graph.add_edge(
             source,
@@ -204,17 +210,19 @@ class _Architecture:
             for name in names
         )
 
-    def _chosen(self, choices: Choices) -> bool:
+    def _chosen(self, choices: Mapping[str, str]) -> bool:
         return self.choices is not None and all(
-            decision is None or self.choices[decision] == option for decision, option in choices.items()
+            self.choices[decision] == option for decision, option in choices.items()
         )
 
-    def _shown(self, choices: Choices) -> bool:
+    def _shown(self, choices: Mapping[str, str]) -> bool:
         return not self.only or self._chosen(choices)
 
 
 # What a node has that does not say otherwise.
-_NODE: dict[str, Any] = {"combine": "sum", "ops": (), "decision": None, "options": (), "details": {}, "shared": ()}
+_NODE: dict[str, Any] = {
+    "shape": "", "combine": "sum", "ops": (), "decision": None, "options": (), "details": {}, "shared": (),
+}  # fmt: skip
 
 
 def _zeros(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -258,16 +266,29 @@ def _outline(graph: Architecture, places: Mapping[str, Repetition]) -> Architect
         if name in places:
             use, block = places[name].use, places[name].block
             about = {"kind": "use", "label": use, "shape": data["shape"], "block": block, "repeat": repeats[use]}
-            outline.add_node(use, **_NODE, **about)
+            outline.add_node(use, **_NODE | about)
         else:
             outline.add_node(name, **data)
     for source, target, key, data in graph.edges(keys=True, data=True):
         if outer(source) == outer(target):
             continue
         if target in places and data["kind"] == "flow":
-            key, data = "", data | {"choices": {}, "label": "", "weight": None, "ops": (), "zero": False}  # noqa: PLW2901
+            key, data = "", data | {"choices": {}, "label": "", "weight": None, "ops": (), "zero": False}
         outline.add_edge(outer(source), outer(target), key=key, **data)
     return outline
+
+
+def _places(group: Sequence[Repetition], repetitions: Sequence[Repetition]) -> str:
+    """Return where some repetitions of a block stand: `stage1 x5, stage2 x5`, or `stage1.2` where others differ."""
+    texts = []
+    for use in dict.fromkeys(repetition.use for repetition in group):
+        every = [repetition for repetition in repetitions if repetition.use == use]
+        here = [index for index, repetition in enumerate(every, start=1) if repetition in group]
+        if len(here) == len(every):
+            texts.append(f"{use} \u00d7{len(here)}" if len(here) > 1 else use)
+        else:
+            texts += [f"{use}.{index}" for index in here]
+    return ", ".join(texts)
 
 
 def _inside(graph: Architecture, repetition: Repetition) -> Architecture:
@@ -277,7 +298,7 @@ def _inside(graph: Architecture, repetition: Repetition) -> Architecture:
     edges = [(s, t, key, data) for s, t, key, data in graph.edges(keys=True, data=True) if t in states]
     for local in repetition.inputs:
         if any(data["name"] == local for _, _, _, data in edges):
-            inside.add_node(local, **_NODE, kind="input", label=local, shape="")
+            inside.add_node(local, **_NODE | {"kind": "input", "label": local})
     for name, local in states.items():
         output = any(target not in states for _, target in graph.out_edges(name))
         inside.add_node(local, **graph.nodes[name] | {"label": local, "shape": "", "output": output})

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Curve
 
-from nas_mer.view.figures import FAINT, GREY, INK, SMALL, Colour, text_width
+from nas_mer.view.figures import FAINT, INK, SMALL, Colour, text_width
 
 Point = tuple[float, float]
 
@@ -155,7 +155,7 @@ class Row:
             start = x + width - METER - 0.33  # the values of all meters take as much room
             canvas.bar(start, middle - 0.035, METER, 0.07, "#ececec")
             canvas.bar(start, middle - 0.035, METER * self.part, 0.07, self.bar)
-            canvas.bar(start + METER * self.mark - 0.004, middle - 0.05, 0.008, 0.1, GREY)
+            canvas.bar(start + METER * self.mark - 0.005, middle - 0.05, 0.01, 0.1, INK)
         if self.framed:
             canvas.frame(x, y + 0.01, width, self.height - 0.02)
         if self.centred:
@@ -171,6 +171,7 @@ class Card:
     """A box of rows: those of its head, and below them the others in one or more columns.
 
     Attributes:
+        least: its least width in inches.
         stacked: whether it looks like several cards on top of each other.
     """
 
@@ -180,6 +181,7 @@ class Card:
     face: Colour = "white"
     edge: Colour = INK
     line: float = 0.8
+    least: float = 0.0
     stacked: bool = False
 
     @cached_property
@@ -187,12 +189,26 @@ class Card:
         """Its width in inches."""
         column = max((row.width for row in self.rows), default=0)
         body = self.columns * column + (self.columns - 1) * 0.1
-        return max([body, *(row.width for row in self.head)]) + 0.12
+        return max([self.least, max([body, *(row.width for row in self.head)]) + 0.12])
 
     @cached_property
     def height(self) -> float:
         """Its height in inches."""
         return sum(row.height for row in self.head) + max(self._heights(), default=0) + 0.1
+
+    @property
+    def side(self) -> float:
+        """How far its outline is from its centre at the left and right."""
+        return self.width / 2
+
+    @property
+    def room(self) -> float:
+        """How broad a part of its upper and lower side lines may end at."""
+        return self.width - 0.3
+
+    def reach(self, shift: float) -> float:
+        """Return how far its outline is from its centre above and below, `shift` beside the centre."""
+        return self.height / 2
 
     def _columns(self) -> list[tuple[Row, ...]]:
         length = -(-len(self.rows) // self.columns)

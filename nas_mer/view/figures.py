@@ -20,11 +20,20 @@ from nas_mer.files import replacing
 
 Colour = str | tuple[float, float, float]
 
-# The palette of Okabe and Ito (2008), told apart with any colour vision, here from the most to the least striking.
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, YELLOW = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442",
-)  # fmt: skip
-PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, YELLOW)
+
+class Okabe:
+    """The colours of Okabe and Ito (2008), which any colour vision tells apart."""
+
+    BLUE = "#0072B2"
+    ORANGE = "#E69F00"
+    GREEN = "#009E73"
+    VERMILLION = "#D55E00"
+    SKY = "#56B4E9"
+    PURPLE = "#CC79A7"
+    YELLOW = "#F0E442"
+
+
+PALETTE = (Okabe.BLUE, Okabe.ORANGE, Okabe.GREEN, Okabe.VERMILLION, Okabe.SKY, Okabe.PURPLE, Okabe.YELLOW)
 INK, GREY, FAINT = "#1a1a1a", "#666666", "#d5d5d5"
 
 # The fonts are at least 7 points at a figure's natural size.
@@ -47,7 +56,7 @@ def save(figure: Figure, path: Path) -> None:
     if kind not in _METADATA:
         known = ", ".join(f".{known}" for known in _METADATA)
         raise UserError(f"{path}: figures are written as {known}, found '{path.suffix}'")
-    style = {"svg.hashsalt": "nas-mer", "pdf.fonttype": 42}  # 42: fonts that journals take and editors edit
+    style: Any = {"svg.hashsalt": "nas-mer", "pdf.fonttype": 42}  # 42: fonts that journals take and editors edit
     with rc_context(style), replacing(path) as fresh:
         figure.savefig(fresh, format=kind, dpi=200, metadata=_METADATA[kind])
 

@@ -1,0 +1,247 @@
+import pytest
+import torch
+from torch import nn
+
+from nas_mer.errors import UserError
+from nas_mer.space import OPS, Like, SearchSpace, Shape, json_schema, op
+from nas_mer.space.ops import Dropout
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    before = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(before)
+
+
+# --- convolutions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "kernel", "stride", "bias"),
+    [(3, 16, 3, 3, True), (3, 7, 5, 1, False), (16, 16, 3, 1, True), (5, 8, 3, 2, False), (2, 3, 1, 2, True)],
+)
+def test_a_wide_convolution_is_three_dilated_ones_side_by_side(channels_in, channels, kernel, stride, bias):
+    shape = Shape(channels_in, 20, 17)
+    wide = (
+        OPS["conv"]
+        .build(shape, channels=channels, kernel=kernel, stride=stride, dilations=[1, 2, 3], bias=bias)
+        .double()
+    )
+    share, more = divmod(channels, 3)
+    parts, start = [], 0
+    for dilation in (1, 2, 3):
+        size = share + (dilation <= more)  # as even as can be
+        part = nn.Conv2d(
+            channels_in, size, kernel, stride, dilation * (kernel // 2), dilation, bias=bias, dtype=torch.double
+        )
+        with torch.no_grad():
+            part.weight.copy_(wide.weight[start : start + size])
+            if bias:
+                part.bias.copy_(wide.bias[start : start + size])
+        parts.append(part)
+        start += size
+    assert start == channels
+
+    maps = torch.randn(2, *shape, dtype=torch.double, requires_grad=True)
+    expected = torch.cat([part(maps) for part in parts], dim=1)
+    torch.testing.assert_close(wide(maps), expected)
+    mask = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad((wide(maps) * mask).sum(), wide.weight)
+    gradients = torch.autograd.grad((expected * mask).sum(), [part.weight for part in parts])
+    torch.testing.assert_close(gradient, torch.cat(gradients))
+    standard = OPS["conv"].build(shape, channels=channels, kernel=kernel, stride=stride, bias=bias)
+    assert [p.shape for p in standard.parameters()] == [p.shape for p in wide.parameters()]
+
+
+def test_a_standard_convolution_is_torchs():
+    ours = OPS["conv"].build(Shape(4, 9, 9), channels=6, kernel=5, stride=2, groups=2)
+    theirs = nn.Conv2d(4, 6, 5, stride=2, padding=2, groups=2)
+    theirs.load_state_dict(ours.state_dict())
+    maps = torch.randn(2, 4, 9, 9)
+    torch.testing.assert_close(ours(maps), theirs(maps))
+    assert OPS["conv"].build(Shape(4, 9, 9)).out_channels == 4
+
+
+def test_pooling_does_not_count_the_padding():
+    ones = torch.ones(1, 2, 5, 5)
+    pool = OPS["avg_pool"].build(Shape(2, 5, 5), kernel=3, stride=1, padding=1)
+    torch.testing.assert_close(pool(ones), ones)
+
+
+@pytest.mark.parametrize("size", [8, 7])
+def test_skips_zeros_and_projections(size):
+    shape = Shape(5, size, size)
+    maps = torch.randn(2, *shape)
+    half = -(-size // 2)
+    assert OPS["skip"].build(shape)(maps) is maps
+    assert OPS["skip"].build(shape, stride=2)(maps).shape == (2, 5, half, half)
+    assert OPS["none"].build(shape, stride=2)(maps).shape == (2, 5, half, half)
+    assert not OPS["none"].build(shape)(maps).any()
+    assert OPS["project"].build(shape, channels=7)(maps).shape == (2, 7, size, size)
+    smaller = OPS["project"].build(shape, channels=7, like=Shape(1, half, half))
+    assert smaller(maps).shape == (2, 7, half, half)
+    with pytest.raises(ValueError, match="neither as large"):
+        OPS["project"].build(shape, channels=7, like=Shape(1, size + 1, size + 1))
+
+
+def test_a_factorised_reduction_is_two_convolutions_one_pixel_apart():
+    """As DARTS has it; at an odd size the second one looks over the edge, at zeros."""
+    reduce = OPS["skip"].build(Shape(2, 7, 6), stride=2).eval()
+    maps = torch.randn(1, 2, 7, 6)
+    even = torch.einsum("oc,nchw->nohw", reduce.even.weight[:, :, 0, 0], maps.relu()[:, :, ::2, ::2])
+    shifted = torch.zeros(1, 2, 4, 3)
+    shifted[:, :, :3] = maps.relu()[:, :, 1::2, 1::2]
+    odd = torch.einsum("oc,nchw->nohw", reduce.odd.weight[:, :, 0, 0], shifted)
+    torch.testing.assert_close(reduce(maps), torch.cat([even, odd], dim=1) / (1 + reduce.norm.eps) ** 0.5)
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_zeroes_a_share_and_keeps_the_mean(p):
+    torch.manual_seed(0)
+    n = 2_000_000
+    out = Dropout(p)(torch.ones(n))
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)])
+    # Five standard deviations of a Bernoulli mean.
+    assert (out == 0).double().mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / n) ** 0.5)
+    assert out.double().mean().item() == pytest.approx(1.0, abs=5 * (p / (1 - p) / n) ** 0.5)
+    assert out.double().var().item() == pytest.approx(p / (1 - p), rel=0.02)
+
+
+def test_dropout_draws_each_element_for_itself():
+    torch.manual_seed(0)
+    kept = (Dropout(0.5)(torch.ones(200_000, 8)) > 0).double()
+    correlations = torch.corrcoef(kept.T) - torch.eye(8)
+    assert correlations.abs().max() < 0.02
+    assert not torch.equal(kept[:, 0], kept[:, 4])
+
+
+def test_dropout_is_the_identity_in_evaluation_and_at_zero():
+    maps = torch.randn(2, 3, 4, 4)
+    assert Dropout(0.5).eval()(maps) is maps
+    assert Dropout(0.0).train()(maps) is maps
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 1, 1, 1), (3, 16, 20, 20)])
+def test_dropout_keeps_the_memory_format(shape):
+    maps = torch.ones(shape).to(memory_format=torch.channels_last)
+    out = Dropout(0.5)(maps)
+    assert out.shape == maps.shape
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(3)
+    assert Dropout(0.5)(torch.ones(shape)).is_contiguous()
+
+
+def test_dropout_takes_views_with_gaps():
+    maps = torch.ones(4, 6, 8, 8)
+    for view in (maps[:, :, ::2, ::2], maps[:, 1:4], torch.ones(4, 1, 8, 8).expand(4, 6, 8, 8)):
+        out = Dropout(0.5)(view)
+        assert out.shape == view.shape
+        assert 0.3 < (out == 0).double().mean() < 0.7
+
+
+def test_dropout_repeats_under_the_same_seed():
+    maps = torch.randn(5, 7)
+    torch.manual_seed(7)
+    first, second = Dropout(0.5)(maps), Dropout(0.5)(maps)
+    torch.manual_seed(7)
+    assert torch.equal(Dropout(0.5)(maps), first)
+    assert torch.equal(Dropout(0.5)(maps), second)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_scales_gradients_as_outputs():
+    torch.manual_seed(0)
+    maps = torch.rand(50, dtype=torch.double, requires_grad=True)
+    out = Dropout(0.3)(maps)
+    out.sum().backward()
+    torch.testing.assert_close(maps.grad * maps.detach(), out.detach())
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+SPACE = """\
+version: 1
+name: user
+input: {channels: 3, size: 8}
+states:
+  stem: {from: input, module: {op: conv, channels: 4}}
+  out: {from: stem, module: MODULE}
+head: {from: out, pool: 2}
+"""
+
+
+def parse(module):
+    return SearchSpace.parse(SPACE.replace("MODULE", module), "space.yaml")
+
+
+def test_an_op_of_the_users_is_an_op_like_any_other():
+    @op("sharpen")
+    def sharpen(shape: Shape, *, amount: float, like: Like | None = None, times: int = 1) -> nn.Module:
+        """Adds the difference to a blur."""
+        assert like is None or isinstance(like, Shape)
+        return nn.Conv2d(shape.channels, shape.channels, 3, stride=times, padding=1)
+
+    assert OPS["sharpen"].summary == "Adds the difference to a blur."
+    space = parse("{op: sharpen, amount: 0.5, like: input, times: 2}")
+    assert space.graph.shapes["out"] == (4, 4, 4)
+
+    schema = json_schema()["$defs"]["op.sharpen"]
+    assert schema["required"] == ["op", "amount"]
+    assert schema["properties"]["times"]["default"] == 1
+    assert schema["properties"]["amount"]["anyOf"][0] == {"type": "number"}
+
+    for module, message in {
+        "sharpen": "6: states.out.module: op 'sharpen' needs the argument 'amount'",
+        "{op: sharpen, amont: 1}": "6: states.out.module.amont: op 'sharpen' has no argument 'amont'; did you mean",
+        "{op: sharpen, amount: 1, times: 1.5}": "6: states.out.module.times: op 'sharpen': should be a valid integer",
+        "{op: sharpen, amount: 1, like: nobody}": "6: states.out.module.like: no state is called 'nobody'",
+        "{op: sharpen, amount: 1, like: 3}": "6: states.out.module.like: op 'sharpen': should be a valid string",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            parse(module)
+        assert str(caught.value).startswith(f"space.yaml:{message}")
+
+
+def test_what_an_op_of_the_users_does_wrong_is_named():
+    @op("flat")
+    def flat(shape: Shape) -> nn.Module:
+        return nn.Flatten()
+
+    @op("fussy")
+    def fussy(shape: Shape) -> nn.Module:
+        assert shape.channels == 3, "only flow maps"
+        return nn.Identity()
+
+    with pytest.raises(UserError, match=r"6: states.out: flat does not fit a map of 4x8x8: it makes .*\(1, 256\)"):
+        parse("flat")
+    with pytest.raises(UserError, match=r"6: states.out: fussy does not fit a map of 4x8x8: only flow maps"):
+        parse("fussy")
+
+
+def test_only_ops_whose_arguments_are_plain_are_registered():
+    with pytest.raises(ValueError, match=r"registered already, by nas_mer\.space\.ops"):
+
+        @op("conv")
+        def conv(shape: Shape) -> nn.Module: ...
+
+    with pytest.raises(ValueError, match="'amount' must stand after a `\\*`"):
+
+        @op("positional")
+        def positional(shape: Shape, amount: int = 1) -> nn.Module: ...
+
+    with pytest.raises(ValueError, match="'amount' needs a type"):
+
+        @op("untyped")
+        def untyped(shape: Shape, *, amount=1) -> nn.Module: ...
+
+    with pytest.raises(ValueError, match="cannot be called 'share'"):
+
+        @op("reserved")
+        def reserved(shape: Shape, *, share: str) -> nn.Module: ...
+
+    assert not {"positional", "untyped", "reserved"} & OPS.keys()
