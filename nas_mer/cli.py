@@ -537,10 +537,7 @@ def _load_ops(path: Path) -> None:
 
 
 def _argument(kind: Any, name: str) -> str:
-    annotation = kind.types[name]
-    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    default = f" = {kind.defaults[name]!r}" if name in kind.defaults else ""
-    return _escaped(f"{name}: {text.replace('nas_mer.space.ops.', '')}{default}")
+    return _escaped(kind.argument(name))
 
 
 def _print_json(value: object) -> None:

@@ -16,13 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas_mer.data.portrait import Face, patches, portrait, sample
+from nas_mer.data.portrait import Face, cells, patches, portrait, sample
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 
@@ -37,7 +36,7 @@ ACTION_UNITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "AU4": {"brow_inner": (-0.7, 0.9), "brow_middle": (-0.3, 0.5)},  # brow lowerer
     "AU5": {"upper_lid": (0.0, -0.7)},  # upper lid raiser
     "AU6": {"cheek": (-0.1, -0.7), "lower_lid": (0.0, -0.4), "eye_outer": (-0.4, 0.0)},  # cheek raiser
-    "AU7": {"lower_lid": (-0.1, -0.5), "upper_lid": (0.0, 0.4)},  # lid tightener
+    "AU7": {"lower_lid": (-0.1, -0.5), "upper_lid": (0.0, 0.5)},  # lid tightener
     "AU9": {"nose_wing": (0.1, -0.8), "brow_inner": (-0.2, 0.5)},  # nose wrinkler
     "AU10": {"upper_lip": (0.0, -0.5), "nose_wing": (0.1, -0.4)},  # upper lip raiser
     "AU12": {"mouth_corner": (0.8, -0.8), "cheek": (0.1, -0.4)},  # lip corner puller
@@ -126,7 +125,7 @@ class Camera:
         brightness: of the light.
         light: how much brighter, as a share, the right and the lower border of the frame are than its middle.
         gamma: exponent of the sensor's response.
-        noise: deviation of the sensor's noise in grey levels of 0..255.
+        noise: deviation of the sensor's noise, the same in all colours, in grey levels of 0..255.
         flicker: relative deviation of the light from one frame to the next.
 
     Raises:
@@ -165,8 +164,9 @@ def render(face: Face, moment: Moment, camera: Camera, rng: np.random.Generator 
     Returns:
         `(height, width, 3)` uint8, blue, green, red.
     """
-    scale = camera.width * _SUPERSAMPLING
-    scene = sample(portrait(face, scale), scale, _at_rest(face, moment, camera))
+    rest = _at_rest(face, moment, camera)
+    drawn = portrait(face, camera.width * _SUPERSAMPLING)
+    scene = sample(drawn, (rest + np.float32(0.5)) * np.float32(_SUPERSAMPLING) - np.float32(0.5))
     scene = _floats(cv2.GaussianBlur(scene, (0, 0), 0.6))  # no lens is sharper than its sensor
     if not camera.colour:
         scene = _floats(cv2.cvtColor(scene, cv2.COLOR_BGR2GRAY))[..., None]
@@ -176,7 +176,7 @@ def render(face: Face, moment: Moment, camera: Camera, rng: np.random.Generator 
     light *= camera.brightness * (1 + camera.flicker * (rng.normal() if rng else 0.0))
     signal = 255 * _floats(cv2.pow(scene * _floats(light)[..., None], camera.gamma)).reshape(scene.shape)
     if rng:
-        signal += camera.noise * rng.standard_normal(signal.shape, dtype=np.float32)
+        signal += camera.noise * rng.standard_normal((*signal.shape[:2], 1), dtype=np.float32)
     frame = np.clip(np.rint(signal), 0, 255).astype(np.uint8)
     return frame if camera.colour else np.repeat(frame, 3, axis=2)
 
@@ -188,48 +188,45 @@ def displacement(face: Face, before: Moment, after: Moment, camera: Camera) -> F
         `(height, width, 2)` float32: how far what is seen at a pixel before has moved after, right and down in pixels.
     """
     rest = _at_rest(face, before, camera)
-    moved = rest + sample(_motion(face, after.expression, camera.width), camera.width, rest)
-    return _floats(cv2.transform(moved, _to_frame(after.pose, camera))) - _pixels(camera.width, camera.height)
+    moved = rest + sample(_motion(face, after.expression, camera), rest)
+    return _floats(cv2.transform(moved, _to_frame(after.pose, camera))) - _pixels(camera)
 
 
 def _at_rest(face: Face, moment: Moment, camera: Camera) -> Floats:
-    """Return `(H, W, 2)`: where at rest that is which each pixel of the frame sees, in rest coordinates."""
-    to_rest = cv2.invertAffineTransform(_to_frame(moment.pose, camera))
-    posed = _floats(cv2.transform(_pixels(camera.width, camera.height), to_rest))
+    """Return `(H, W, 2)`: where at rest that is which each pixel of the frame sees, on the lattice."""
+    posed = _floats(cv2.transform(_pixels(camera), cv2.invertAffineTransform(_to_frame(moment.pose, camera))))
     rest = posed
     if moment.expression.units:
-        motion = _motion(face, moment.expression, camera.width)
-        for _ in range(8):  # the fixed point of rest + motion(rest) = posed; a step leaves about a third of the error
-            rest = posed - sample(motion, camera.width, rest)
+        motion = _motion(face, moment.expression, camera)
+        for _ in range(6):  # the fixed point of rest + motion(rest) = posed; a step leaves about a third of the error
+            rest = posed - sample(motion, rest)
     return rest
 
 
-def _motion(face: Face, expression: Expression, scale: float) -> Floats:
-    """Return `(rows, columns, 2)` on the portrait's lattice: how an expression moves the skin, in rest units."""
+def _motion(face: Face, expression: Expression, camera: Camera) -> Floats:
+    """Return `(rows, columns, 2)` on the lattice: how far an expression moves the skin, in cells."""
     landmarks = face.landmarks
     pulls = []
     for unit, intensities in expression.units.items():
         for name, (outward, down) in ACTION_UNITS[unit].items():
             x, y = landmarks[name]
             for side, intensity in zip((-1, 1), intensities, strict=True):
-                percent = intensity / 100
+                percent = intensity * camera.width / 100
                 pulls.append((side * x, y, *_REACH[name], percent * side * outward, percent * down))
-    return patches(scale, pulls, 2)
+    return patches(camera.width, pulls, 2)
 
 
 def _to_frame(pose: Pose, camera: Camera) -> NDArray[np.float64]:
-    """Return the 2x3 matrix from rest coordinates to pixels of the frame."""
-    turn, zoom = math.radians(pose.angle), pose.scale * camera.width
-    along, across = zoom * math.cos(turn), zoom * math.sin(turn)
-    x = camera.width * (pose.x + 0.5) - 0.5
-    y = camera.width * pose.y + camera.height / 2 - 0.5
-    return np.array([[along, -across, x], [across, along, y]])
+    """Return the 2x3 matrix from cells of the lattice, as wide as the frame's pixels, to those pixels."""
+    angle = math.radians(pose.angle)
+    turn = pose.scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    middle = (camera.width * (0.5 + pose.x) - 0.5, camera.width * pose.y + camera.height / 2 - 0.5)
+    return np.column_stack([turn, middle - turn @ cells((0, 0), camera.width)])
 
 
-@lru_cache(maxsize=8)
-def _pixels(width: int, height: int) -> Floats:
-    """Return `(height, width, 2)`: each pixel's own x and y."""
-    return _floats(np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1))
+def _pixels(camera: Camera) -> Floats:
+    """Return `(H, W, 2)`: each pixel's own x and y."""
+    return _floats(np.dstack(np.meshgrid(np.arange(camera.width), np.arange(camera.height))))
 
 
 def _floats(values: ArrayLike) -> Floats:

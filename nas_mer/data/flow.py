@@ -104,7 +104,12 @@ def assemble(flow: Floats, size: int, form: StrainForm = "paper") -> Floats:
     Returns:
         `(3, size, size)` float32: u, v and strain in percent. For u and v that is of the frame's *width*, so that the
         same face at another resolution has the same map; strain is taken before resizing.
+
+    Raises:
+        UserError: the size is less than 1, or the form unknown.
     """
+    if size < 1:
+        raise UserError(f"flow maps must have at least 1 pixel a side, found {size}")
     height, width = flow.shape[:2]
     channels = np.dstack([flow / width, strain(flow, form)]) * np.float32(100)
     shrinks = size <= min(height, width)

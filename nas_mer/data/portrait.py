@@ -1,8 +1,8 @@
 """People as parametric cartoon faces, drawn at rest.
 
-Rest coordinates are those of a face at rest, in units of the width of the frame that it fills: x to the right and y down
-from the middle of the face, so that a frame shows x from -0.5 to 0.5. "Left" and "right" are the picture's, not the
-person's. Colours are blue, green, red, as OpenCV has them.
+Rest coordinates are those of a face at rest, in units of the width of the frame that it fills: x to the right and y
+down from the middle of the face, so that a frame shows x from -0.5 to 0.5. "Left" and "right" are the picture's, not
+the person's. Colours are blue, green, red, as OpenCV has them.
 
 What is drawn lives on a lattice of `scale` cells a unit over an area somewhat larger than a frame, as heads drift.
 """
@@ -154,7 +154,8 @@ def patches(scale: float, rows: Sequence[Sequence[float]], channels: int) -> Flo
 
     Args:
         scale: of the lattice.
-        rows: for each Gaussian the x and y of its centre, its deviations along x and y, and an amplitude for each channel.
+        rows: for each Gaussian the x and y of its centre, its deviations along x and y, and an amplitude for each
+            channel.
         channels: how many there are.
 
     Returns:
@@ -167,33 +168,33 @@ def patches(scale: float, rows: Sequence[Sequence[float]], channels: int) -> Flo
     return np.stack([(along.T * amplitudes) @ across for amplitudes in table[:, 4:].T], axis=-1).astype(np.float32)
 
 
-def sample(drawn: Floats, scale: float, places: Floats) -> Floats:
-    """Interpolate what is drawn on the lattice at places `(H, W, 2)` in rest coordinates."""
-    return cv2.remap(
-        drawn, _cells(places, scale).astype(np.float32), None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
-    )
+def sample(drawn: Floats, cells: Floats) -> Floats:
+    """Interpolate what is drawn on the lattice at (column, row) positions `(H, W, 2)`; beyond it its border goes on."""
+    # An empty array instead of None has OpenCV 5.0 return NaN in places.
+    sampled = cv2.remap(drawn, cells, None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(sampled, np.float32)
+
+
+def cells(places: ArrayLike, scale: float) -> Points:
+    """Return the (column, row) on the lattice, in fractions, of places `(..., 2)` in rest coordinates."""
+    return (np.asarray(places, np.float64) + _EXTENT) * scale - 0.5
 
 
 def _axes(scale: float) -> tuple[Points, Points]:
     """Return x of the lattice's columns and y of its rows in rest coordinates."""
-    x, y = ((np.arange(round(2 * half * scale)) + 0.5) / scale - half for half in _EXTENT)
+    x, y = ((np.arange(round(2 * half * scale), dtype=np.float64) + 0.5) / scale - half for half in _EXTENT)
     return x, y
 
 
-def _cells(places: ArrayLike, scale: float) -> NDArray[np.floating]:
-    """Return the (column, row) on the lattice, in fractions, of places `(..., 2)` in rest coordinates."""
-    return (np.asarray(places) + np.float32(_EXTENT)) * np.float32(scale) - np.float32(0.5)
-
-
 def _shading(face: Face, scale: float) -> Floats:
-    """Return how bright the relief of a face is under a lamp in front of and above it, `(rows, columns)`; 1 is usual."""
+    """Return how bright the relief of a face is under a lamp in front of and above it, `(rows, columns)` about 1."""
     cheek = (face.eye_y + face.mouth_y) / 2
     relief = [
-        (0, 0.02, 0.480, 0.580, 0.360),  # the head
-        (0, (face.eye_y + face.nose_tip) / 2, 0.032, 0.110, 0.045),  # the nose, then its tip
-        (0, face.nose_tip - 0.01, 0.040, 0.045, 0.055),
-        (0, face.mouth_y + 0.012, 0.090, 0.028, 0.014),
-        (0, face.chin - 0.08, 0.070, 0.050, 0.022),
+        (0.0, 0.02, 0.480, 0.580, 0.360),  # the head
+        (0.0, (face.eye_y + face.nose_tip) / 2, 0.032, 0.110, 0.045),  # the nose, then its tip
+        (0.0, face.nose_tip - 0.01, 0.040, 0.045, 0.055),
+        (0.0, face.mouth_y + 0.012, 0.090, 0.028, 0.014),
+        (0.0, face.chin - 0.08, 0.070, 0.050, 0.022),
     ]
     for side in (-1, 1):
         relief += [
@@ -204,7 +205,7 @@ def _shading(face: Face, scale: float) -> Floats:
         ]
     slope_y, slope_x = np.gradient(patches(scale, relief, 1)[..., 0], 1 / scale)
     facing = (0.88 - 0.15 * slope_x - 0.45 * -slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
-    return np.float32(0.35) + np.float32(0.72) * np.maximum(facing, 0)
+    return np.asarray(0.35 + 0.72 * np.maximum(facing, 0), np.float32)
 
 
 def _texture(face: Face, scale: float) -> Floats:
@@ -325,9 +326,10 @@ class _Canvas:
         x, y, width, height = cv2.boundingRect(mask)
         margin = math.ceil(3 * blur * self.scale)
         part = np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
-        cover = mask[part] * np.float32(opacity / 255)
+        cover = np.asarray(mask[part] * np.float32(opacity / 255))
         if blur:
-            cover = cv2.GaussianBlur(cover, (0, 0), blur * self.scale, borderType=cv2.BORDER_REPLICATE)
+            soft = cv2.GaussianBlur(cover, (0, 0), blur * self.scale, borderType=cv2.BORDER_REPLICATE)
+            cover = np.asarray(soft, np.float32)
         self.picture[part] += cover[..., None] * (colour.astype(np.float32) - self.picture[part])
 
     def line(
@@ -343,7 +345,7 @@ class _Canvas:
     def _mask(self, outline: ArrayLike) -> NDArray[np.uint8]:
         mask = np.zeros(self.picture.shape[:2], np.uint8)
         fraction = 4  # bits
-        corners = np.rint(_cells(outline, self.scale) * 2**fraction).astype(np.int32)
+        corners = np.rint(cells(outline, self.scale) * 2**fraction).astype(np.int32)
         cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, fraction)
         return mask
 

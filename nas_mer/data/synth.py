@@ -1,20 +1,21 @@
 """A synthetic composite: made-up databases of parametric faces, for demonstrations and tests.
 
 Three studios film people who differ in face, skin and expressiveness; each clip pulls some of its class's action units,
-a little of another class's, or an eyelid, while the head drifts. What comes out is made by the same optical flow that real
-frames go through.
+sometimes a little of another class's or an eyelid too, while the head drifts. The maps come from the frames by the same
+optical flow that real ones go through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from nas_mer.data.dataset import CLASSES, Dataset, Sample
-from nas_mer.data.faces import Camera, Expression, Face, Moment, Picture, Pose, render
+from nas_mer.data.faces import Camera, Expression, Moment, Picture, Pose, render
 from nas_mer.data.flow import flow_map
+from nas_mer.data.portrait import Face
 from nas_mer.errors import UserError
 
 UNITS: Mapping[str, Mapping[str, float]] = {
@@ -36,8 +37,8 @@ class Studio:
         crowd: its number of subjects, relative to the other studios.
         shares: of the classes, in the order of `CLASSES`.
         strength: of its expressions, as the intensity of action units.
-        drift: of the head from onset to apex: the deviation of its shift as a share of the frame's width; turns (in
-            hundredths of a degree for each 0.0001) and zooms go with it.
+        drift: of the head from onset to apex: the deviation of its shift in units of the frame's width; turns and zooms
+            go with it (see `_moved`).
     """
 
     name: str
@@ -50,8 +51,8 @@ class Studio:
 
 
 STUDIOS = (
-    Studio("alder", "a", Camera(140, 160, noise=4.0, gamma=0.9, flicker=0.01), 0.75, (0.42, 0.32, 0.26), 0.7, 0.003),
-    Studio("birch", "b", Camera(230, 264, noise=2.0, brightness=0.85), 1.0, (0.58, 0.22, 0.20), 0.6, 0.002),
+    Studio("alder", "a", Camera(140, 160, noise=3.0, gamma=0.9, flicker=0.01), 0.75, (0.42, 0.32, 0.26), 0.7, 0.003),
+    Studio("birch", "b", Camera(230, 264, noise=1.5, brightness=0.85), 1.0, (0.58, 0.22, 0.20), 0.6, 0.002),
     Studio("cedar", "c", Camera(240, 256, colour=False, noise=2.5, gamma=1.2), 1.25, (0.62, 0.22, 0.16), 0.55, 0.002),
 )
 """Analogous to SMIC-HS, CASME II and SAMM in frame size, colour, noise and balance of classes."""
@@ -66,7 +67,7 @@ class Performance:
         face: of the subject.
         camera: that films it.
         onset, apex: the first frame and the one where the expression is strongest.
-        noise: key of the camera's noise.
+        seed: of the camera's noise.
     """
 
     sample: Sample
@@ -74,16 +75,16 @@ class Performance:
     camera: Camera
     onset: Moment
     apex: Moment
-    noise: np.random.SeedSequence
+    seed: int
 
     def frames(self) -> tuple[Picture, Picture]:
         """Film the onset and the apex frame, `(H, W, 3)` uint8 each."""
-        rng = np.random.default_rng(self.noise)
+        rng = np.random.default_rng(self.seed)
         onset, apex = (render(self.face, moment, self.camera, rng) for moment in (self.onset, self.apex))
         return onset, apex
 
 
-def perform(seed: int = 0, subjects: int = 8, clips: int = 6) -> Iterator[Performance]:
+def perform(seed: int = 0, subjects: int = 8, clips: int = 6) -> list[Performance]:
     """Draw who shows what in all three studios.
 
     Every class is shown by at least two subjects of each database, so that LOSO's training samples always have all
@@ -97,37 +98,25 @@ def perform(seed: int = 0, subjects: int = 8, clips: int = 6) -> Iterator[Perfor
     Raises:
         UserError: a number is too small.
     """
-    given = {"seed": (seed, 0), "subjects": (subjects, 2), "clips": (clips, 3)}
-    if wrong := [
-        f"{name} must be at least {least}, found {value}" for name, (value, least) in given.items() if value < least
-    ]:
+    given = (("seed", seed, 0), ("subjects", subjects, 2), ("clips", clips, 3))
+    wrong = [f"{name} must be at least {least}, found {value}" for name, value, least in given if value < least]
+    if wrong:
         raise UserError(f"synthetic composite: {'; '.join(wrong)}")
-    return _performances(seed, subjects, clips)
 
-
-def _performances(seed: int, subjects: int, clips: int) -> Iterator[Performance]:
+    performances = []
     for s, studio in enumerate(STUDIOS):
         roster = _roster(studio, max(2, round(subjects * studio.crowd)), clips, _stream(seed, s))
         for p, labels in enumerate(roster):
-            rng = _stream(seed, s, p)
-            face = Face.draw(rng)
-            light = (float(rng.normal(0, 0.10)), float(rng.normal(0, 0.05)))
-            brightness = studio.camera.brightness * float(rng.uniform(0.9, 1.1))
-            camera = replace(studio.camera, light=light, brightness=brightness)
-            expressiveness = rng.lognormal(sigma=0.25)
+            subject, rng = f"{studio.prefix}{p + 1:02}", _stream(seed, s, p)
+            face, camera = Face.draw(rng), _lit(studio.camera, rng)
+            strength = studio.strength * rng.lognormal(sigma=0.25)
             for c, label in enumerate(labels):
                 rng = _stream(seed, s, p, c)
-                subject = f"{studio.prefix}{p + 1:02}"
-                expression = _expression(label, studio.strength * expressiveness, rng)
-                onset = _moved(Pose(), 0.008, rng)
-                yield Performance(
-                    Sample(studio.name, subject, f"{subject}_{c + 1:02}", label),
-                    face,
-                    camera,
-                    Moment(pose=onset),
-                    Moment(expression, _moved(onset, studio.drift, rng)),
-                    np.random.SeedSequence(seed, spawn_key=(s, p, c, 0)),
-                )
+                sample = Sample(studio.name, subject, f"{subject}_{c + 1:02}", label)
+                onset = Moment(pose=_moved(Pose(), 0.008, rng))
+                apex = Moment(_expression(label, strength, rng), _moved(onset.pose, studio.drift, rng))
+                performances.append(Performance(sample, face, camera, onset, apex, int(rng.integers(2**32))))
+    return performances
 
 
 def synth(
@@ -154,15 +143,15 @@ def synth(
     Raises:
         UserError: a number is too small or the method unknown.
     """
-    performances = list(perform(seed, subjects, clips))
-    maps = np.empty((len(performances), 3, size, size), np.float32)
-    for done, performance in enumerate(performances):
-        maps[done] = flow_map(*performance.frames(), size, method)
+    performances = perform(seed, subjects, clips)
+    maps = []
+    for performance in performances:
+        maps.append(flow_map(*performance.frames(), size, method))
         if progress:
-            progress(done + 1, len(performances))
+            progress(len(maps), len(performances))
     return Dataset(
         name="synth",
-        maps=maps,
+        maps=np.stack(maps),
         samples=tuple(performance.sample for performance in performances),
         provenance={
             "made_by": "synth",
@@ -196,7 +185,7 @@ def _roster(studio: Studio, subjects: int, clips: int, rng: np.random.Generator)
 
 
 def _expression(label: str, strength: float, rng: np.random.Generator) -> Expression:
-    """Draw an expression of a class: some of its action units, seldom a little of another class's, sometimes an eyelid."""
+    """Draw an expression of a class: some of its action units, at times a little of another class's, or an eyelid."""
     intensities: dict[str, float] = {}
     while not intensities:
         intensities = {unit: strength for unit, likely in UNITS[label].items() if rng.random() < likely}
@@ -206,15 +195,23 @@ def _expression(label: str, strength: float, rng: np.random.Generator) -> Expres
     if rng.random() < 0.3:
         intensities["AU45"] = 0.6
 
-    sides = np.exp(rng.normal(0, 0.1, 2))
+    sides = rng.lognormal(sigma=0.1, size=2)
     if rng.random() < 0.2:
         sides[rng.integers(2)] *= rng.uniform(0.1, 0.5)
-    left, right = sides
-    drawn = {unit: intensity * rng.lognormal(sigma=0.3) for unit, intensity in intensities.items()}
-    return Expression({unit: (min(2.0, it * left), min(2.0, it * right)) for unit, it in drawn.items()})
+    units = {}
+    for unit, intensity in intensities.items():
+        left, right = np.minimum(2, intensity * rng.lognormal(sigma=0.3) * sides).tolist()
+        units[unit] = left, right
+    return Expression(units)
 
 
 def _moved(pose: Pose, drift: float, rng: np.random.Generator) -> Pose:
-    """Return a pose a little further: shifted, turned and zoomed at random."""
-    x, y, turn, zoom = (float(value) for value in drift * rng.normal(size=4))
+    """Return a pose a little further: a drift of 0.01 stands for shifts and zooms of 1 % and turns of 0.6 degrees."""
+    x, y, turn, zoom = (float(value) for value in rng.normal(0, drift, 4))
     return Pose(pose.x + x, pose.y + y, pose.angle + 60 * turn, pose.scale * (1 + zoom))
+
+
+def _lit(camera: Camera, rng: np.random.Generator) -> Camera:
+    """Return a camera in the light of one subject's session."""
+    light = float(rng.normal(0, 0.10)), float(rng.normal(0, 0.05))
+    return replace(camera, light=light, brightness=camera.brightness * float(rng.uniform(0.9, 1.1)))

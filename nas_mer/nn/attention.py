@@ -45,26 +45,26 @@ def pooled_to(maps: Tensor, pool: int) -> Tensor:
     """
     *_, height, width = maps.shape
     places = maps.permute(0, 2, 3, 1).flatten(1, 2)  # N x H*W x C
-    return torch.matmul(_pooling(height, width, pool).to(maps), places).transpose(1, 2)
+    return torch.matmul(_pooling(height, width, pool, maps.device, maps.dtype), places).transpose(1, 2)
 
 
 def spread(attention: Tensor, pool: int, size: tuple[int, int]) -> Tensor:
     """Return attention maps `(N, K * K)` resized bilinearly to `(N, 1, *size)`."""
-    return torch.matmul(attention, _resizing(pool, *size).to(attention)).view(-1, 1, *size)
+    return torch.matmul(attention, _resizing(pool, *size, attention.device, attention.dtype)).view(-1, 1, *size)
 
 
 @functools.lru_cache
-def _pooling(height: int, width: int, pool: int) -> Tensor:
+def _pooling(height: int, width: int, pool: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the `(K * K, H * W)` matrix of adaptive average pooling."""
     with torch.inference_mode(False), torch.no_grad():
         rows, columns = (F.adaptive_avg_pool1d(torch.eye(side)[None], pool)[0].T for side in (height, width))
-        return torch.kron(rows, columns)
+        return torch.kron(rows, columns).to(device, dtype)
 
 
 @functools.lru_cache
-def _resizing(pool: int, height: int, width: int) -> Tensor:
+def _resizing(pool: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the `(K * K, H * W)` matrix of bilinear resizing from `K x K`."""
     with torch.inference_mode(False), torch.no_grad():
         places = torch.eye(pool)[None]
         rows, columns = (F.interpolate(places, side, mode="linear", align_corners=False)[0] for side in (height, width))
-        return torch.kron(rows, columns)
+        return torch.kron(rows, columns).to(device, dtype)

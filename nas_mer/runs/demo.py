@@ -45,7 +45,12 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
     )
     genotypes = [load_genotype(file) for file in sorted((searched.path / "genotypes").glob("*.yaml"))]
     retrained = retrain(
-        genotypes, folder / "data", load_recipe("default", Recipe), folder / "retrain", workers=workers, progress=progress
+        genotypes,
+        folder / "data",
+        load_recipe("default", Recipe),
+        folder / "retrain",
+        workers=workers,
+        progress=progress,
     )
     montage(dataset, folder / "maps.png")
     draw_weights(searched, folder / "weights.svg")

@@ -27,6 +27,7 @@ from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.files import Node, read_json, replacing, write_json, write_text
+from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps, cores
 
 Kind = Literal["search", "retrain"]
@@ -210,6 +211,17 @@ def maps_of(dataset: Dataset, size: int, device: torch.device) -> Maps:
     """Return a dataset's maps, resized to `size x size`, on a device."""
     maps = Maps(dataset.resized(size), torch.from_numpy(dataset.labels), len(dataset.classes), dataset.u_mirror)
     return maps.to(device)
+
+
+def check_input(space: SearchSpace, dataset: Dataset) -> None:
+    """Check that a space takes a dataset's maps.
+
+    Raises:
+        UserError: it is for maps of other channels.
+    """
+    expected, found = space.graph.shapes[INPUT].channels, dataset.maps.shape[1]
+    if expected != found:
+        raise UserError(f"{space.file}: input.channels is {expected}, but the maps of '{dataset.name}' have {found}")
 
 
 def pick_device(name: str) -> torch.device:

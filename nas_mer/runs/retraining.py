@@ -9,6 +9,7 @@ predictions.csv                             every sample's prediction, when the 
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from nas_mer.runs.folder import (
     DatasetReference,
     Progress,
     Run,
+    check_input,
     create_run,
     maps_of,
     pick_device,
@@ -77,6 +79,8 @@ def retrain(
     reference, data = DatasetReference.of(dataset, databases)
     loso_folds(data)  # before a run is made: can it be split?
     named = _distinctly_named(genotypes)
+    for space, _ in named.values():
+        check_input(space, data)
     config = RetrainConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=tuple(named), classes=data.classes
     )
@@ -101,17 +105,18 @@ def continue_retrain(
     finished: dict[_Place, dict[str, Any]] = {}
     total = len(run.config.genotypes) * len(run.config.seeds) * len(folds)
     sizes: dict[int, list[tuple[_Place, Replica]]] = {}
+    graphs = {}
     for name in run.config.genotypes:
         space, genotype = load_genotype(run.path / "genotypes" / f"{name}.yaml")
-        graph = space.freeze(genotype)
-        for seed in run.config.seeds:
-            for fold in folds:
-                place = _Place(name, seed, fold.subject)
-                if place.file(run).is_file():
-                    finished[place] = read_tensors(place.file(run))[1]
-                else:
-                    replica = Replica(genotype.digest, graph, fold.subject, fold.train, fold.test, seed)
-                    sizes.setdefault(graph.shapes[INPUT].height, []).append((place, replica))
+        graphs[name] = (genotype.digest, space.freeze(genotype))
+    # Seed by seed, so that a run that is looked at early compares all its genotypes.
+    for seed, (name, (digest, graph)), fold in itertools.product(run.config.seeds, graphs.items(), folds):
+        place = _Place(name, seed, fold.subject)
+        if place.file(run).is_file():
+            finished[place] = read_tensors(place.file(run))[1]
+        else:
+            replica = Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
+            sizes.setdefault(graph.shapes[INPUT].height, []).append((place, replica))
     run.write_metrics({**place.about, **about} for place, about in finished.items())
     for size, tasks in sizes.items():
         shared = (maps_of(dataset, size, target), run.config.recipe)

@@ -22,6 +22,7 @@ from nas_mer.runs.folder import (
     DatasetReference,
     Progress,
     Run,
+    check_input,
     create_run,
     maps_of,
     pick_device,
@@ -111,6 +112,7 @@ def search(
         progress: told of every epoch.
     """
     reference, data = DatasetReference.of(dataset)
+    check_input(space, data)
     bilevel_halves(data, np.arange(len(data)), 0)  # before a run is made: can it be split?
     config = SearchConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, parameters=dict(space.overrides), top=top

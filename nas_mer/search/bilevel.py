@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from nas_mer.nn import Network
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
@@ -32,7 +35,7 @@ class Epoch:
     Attributes:
         epoch: its number, from 1.
         train_loss: the mean loss of the weight steps (with dropout).
-        valid_loss: the mean loss on the alphas' half after the epoch (without dropout, batch statistics).
+        valid_loss: the mean loss that the alpha steps saw on their half (without dropout, with batch statistics).
         valid_uar: the unweighted average recall there.
         weights: decision -> the options' weights, options sorted by name.
     """
@@ -75,6 +78,7 @@ class BilevelSearch:
         self.recipe = recipe
         self.relaxation = RELAXATIONS[recipe.relaxation]
         self.epoch = 0
+        self._seen: list[tuple[Tensor, Tensor]] = []  # logits and labels of this epoch's alpha steps
         self.generators = {name: stream(*about, name) for name in ("weights", "alphas", "weight noise", "alpha noise")}
         device = data.maps.device
         torch.manual_seed(stream_seed(*about, "network"))  # initial weights and dropout
@@ -83,6 +87,7 @@ class BilevelSearch:
         start = stream(*about, "start")
         self.alphas = {
             decision: (self.relaxation.start + recipe.noise * torch.randn(len(options), generator=start))
+            .clamp_(min=self.relaxation.least)
             .to(device)
             .requires_grad_()
             for decision, options in graph.decisions.items()
@@ -120,12 +125,14 @@ class BilevelSearch:
         ours = list(shuffled(len(self.train_labels), recipe.batch_size, self.generators["weights"]))
         theirs = shuffled(len(self.valid_labels), recipe.batch_size, self.generators["alphas"])
         total = 0.0
+        self._seen.clear()
         for train, valid in zip(ours, itertools.cycle(list(theirs)), strict=False):
             if self.epoch >= recipe.warm_up:
                 self.alpha_step(train, valid, rate)
             total += self.weight_step(train) * len(train)
         self.epoch += 1
-        loss, uar = self.validate()
+        logits, labels = map(torch.cat, zip(*(self._seen or self._look()), strict=True))
+        loss, uar = float(F.cross_entropy(logits, labels)), _average_recall(logits, labels)
         record = Epoch(self.epoch, total / len(self.train_labels), loss, uar, self.weights())
         if not all(map(math.isfinite, [record.train_loss, loss, *itertools.chain(*record.weights.values())])):
             raise DivergedError(
@@ -144,7 +151,7 @@ class BilevelSearch:
             mixture = self._mixture(tuple(self.alphas.values()), self._noise("weight noise"))
         loss = F.cross_entropy(self.network(self.train_maps[batch], mixture), self.train_labels[batch])
         self.weight_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip, foreach=True)
         self.weight_optimizer.step()
         return float(loss.detach())
@@ -155,59 +162,66 @@ class BilevelSearch:
         for alpha, gradient in zip(self.alphas.values(), gradients, strict=True):
             alpha.grad = gradient
         self.alpha_optimizer.step()
-        if self.relaxation.least is not None:
-            with torch.no_grad():
-                for alpha in self.alphas.values():
-                    alpha.clamp_(min=self.relaxation.least)
+        with torch.no_grad():
+            for alpha in self.alphas.values():
+                alpha.clamp_(min=self.relaxation.least)
 
     def hypergradient(self, train: Tensor, valid: Tensor, rate: float) -> Tensors:
         """Return the gradient of the validation loss with respect to each alpha, in the recipe's order."""
         noise = self._noise("alpha noise")
+        sgd = self.recipe.weights
 
-        def loss(maps: Tensor, labels: Tensor, w: Tensors, a: Tensors) -> Tensor:
+        def logits(maps: Tensor, w: Tensors, a: Tensors) -> Tensor:
             parameters = dict(zip(self.parameters, w, strict=True))
-            logits = functional_call(self.network, parameters, (maps, self._mixture(a, noise)))
-            return F.cross_entropy(logits, labels)
+            return cast("Tensor", functional_call(self.network, parameters, (maps, self._mixture(a, noise))))
+
+        def train_loss(w: Tensors, a: Tensors) -> Tensor:
+            return F.cross_entropy(logits(self.train_maps[train], w, a), self.train_labels[train])
+
+        def valid_loss(w: Tensors, a: Tensors) -> Tensor:
+            out, labels = logits(self.valid_maps[valid], w, a), self.valid_labels[valid]
+            self._seen.append((out.detach(), labels))
+            return F.cross_entropy(out, labels)
 
         def unroll(gradients: Tensors) -> Tensors:
             """One step of the weights' optimiser (DARTS's unrolled model): momentum, decay, gradient."""
-            momentum, decay = self.recipe.weights.momentum, self.recipe.weights.weight_decay
             moved = []
             for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
                 buffer = self.weight_optimizer.state[parameter].get("momentum_buffer", 0.0)
-                moved.append(parameter.detach() - rate * (momentum * buffer + gradient + decay * parameter.detach()))
+                step = sgd.momentum * buffer + gradient + sgd.weight_decay * parameter.detach()
+                if sgd.nesterov:
+                    step = gradient + sgd.weight_decay * parameter.detach() + sgd.momentum * step
+                moved.append(parameter.detach() - rate * step)
             return tuple(moved)
 
         with _measuring(self.network):
             return HYPERGRADIENTS[self.recipe.order](
-                lambda w, a: loss(self.train_maps[train], self.train_labels[train], w, a),
-                lambda w, a: loss(self.valid_maps[valid], self.valid_labels[valid], w, a),
+                train_loss,
+                valid_loss,
                 tuple(parameter.detach() for parameter in self.parameters.values()),
                 tuple(self.alphas.values()),
                 unroll,
-                rate,
+                rate * (1 + sgd.momentum * sgd.nesterov),
             )
 
-    def validate(self) -> tuple[float, float]:
-        """Return loss and unweighted average recall on the alphas' half."""
-        mixture = {name: torch.tensor(w, device=self.valid_maps.device) for name, w in self.weights().items()}
+    def _look(self) -> list[tuple[Tensor, Tensor]]:
+        """Return logits and labels of the alphas' half, for an epoch without alpha steps."""
         with torch.no_grad(), _measuring(self.network):
-            parts = self.valid_maps.split(self.recipe.batch_size)
-            logits = torch.cat([self.network(part, mixture) for part in parts])
-        right = logits.argmax(1) == self.valid_labels
-        recalls = [right[self.valid_labels == label].float().mean() for label in self.valid_labels.unique()]
-        return float(F.cross_entropy(logits, self.valid_labels)), float(torch.stack(recalls).mean())
+            mixture = self._mixture(tuple(self.alphas.values()), self._noise("alpha noise"))
+            parts = self.valid_maps.split(self.recipe.batch_size), self.valid_labels.split(self.recipe.batch_size)
+            return [(self.network(maps, mixture), labels) for maps, labels in zip(*parts, strict=True)]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that the next epoch depends on."""
+        """Return a copy of all that the next epoch depends on."""
         tensors = {f"network.{name}": value.detach() for name, value in self._network_state().items()}
         tensors |= {f"alpha.{name}": alpha.detach() for name, alpha in self.alphas.items()}
-        for kind, name, state in self._optimizer_states():
-            tensors |= {f"{kind}.{name}.{key}": value for key, value in state.items() if value is not None}
+        for name, _, state in self._optimizer_states():
+            tensors |= {f"{name}.{key}": value for key, value in state.items() if value is not None}
         tensors |= {f"random.{name}": generator.get_state() for name, generator in self.generators.items()}
-        tensors["random"] = torch.get_rng_state()
+        tensors["random"] = self._dropout_state()
         tensors["epoch"] = torch.tensor(self.epoch)
-        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        layout = torch.contiguous_format
+        return {name: tensor.to("cpu", memory_format=layout, copy=True) for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go back to a state: the epochs that follow are those that followed it."""
@@ -216,24 +230,35 @@ class BilevelSearch:
                 value.copy_(tensors[f"network.{name}"])
             for name, alpha in self.alphas.items():
                 alpha.copy_(tensors[f"alpha.{name}"])
-        for kind, name, state in self._optimizer_states():
-            prefix = f"{kind}.{name}."
-            state.update({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
+        for name, parameter, state in self._optimizer_states():
+            state.clear()
+            for path, tensor in tensors.items():
+                owner, _, key = path.rpartition(".")
+                if owner == name:
+                    # A fused step walks through memory: a moment must lie there as its parameter does.
+                    state[key] = torch.empty_like(parameter).copy_(tensor) if tensor.dim() else tensor.clone()
         for name, generator in self.generators.items():
             generator.set_state(tensors[f"random.{name}"])
-        torch.set_rng_state(tensors["random"])
+        if self.valid_maps.is_cuda:
+            torch.cuda.set_rng_state(tensors["random"], self.valid_maps.device)
+        else:
+            torch.set_rng_state(tensors["random"])
         self.epoch = int(tensors["epoch"])
+
+    def _dropout_state(self) -> Tensor:
+        """Return the state of the generator that dropout draws from."""
+        return torch.cuda.get_rng_state(self.valid_maps.device) if self.valid_maps.is_cuda else torch.get_rng_state()
 
     def _network_state(self) -> dict[str, Tensor]:
         return {**self.parameters, **dict(self.network.named_buffers())}
 
-    def _optimizer_states(self) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+    def _optimizer_states(self) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         for kind, named, optimizer in (
             ("weight_optimizer", self.parameters, self.weight_optimizer),
             ("alpha_optimizer", self.alphas, self.alpha_optimizer),
         ):
             for name, parameter in named.items():
-                yield kind, name, optimizer.state[parameter]
+                yield f"{kind}.{name}", parameter, optimizer.state[parameter]
 
     def _mixture(self, alphas: Tensors, noise: Tensors) -> dict[str, Tensor]:
         parts = (self.relaxation.mixture(alpha, part) for alpha, part in zip(alphas, noise, strict=True))
@@ -246,11 +271,16 @@ class BilevelSearch:
         return tuple(uniform_noise(alpha.shape, draws).to(alpha.device) for alpha in self.alphas.values())
 
 
+def _average_recall(logits: Tensor, labels: Tensor) -> float:
+    right = logits.argmax(1) == labels
+    return float(torch.stack([right[labels == label].float().mean() for label in labels.unique()]).mean())
+
+
 @contextmanager
 def _measuring(network: Network) -> Iterator[None]:
     """Let a network in training mode be looked at: no dropout, batch statistics, and no buffer changed."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    dropouts = [m for m in network.modules() if isinstance(m, Dropout | _DropoutNd)]
     for norm in norms:
         norm.track_running_stats = False
     for dropout in dropouts:

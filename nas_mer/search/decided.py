@@ -47,7 +47,7 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
         weight=float(mean[winner]),
         second=None if second is None else options[second],
         second_weight=0.0 if second is None else float(mean[second]),
-        decided=1.0 if len(options) == 1 else 1.0 - entropy / float(np.log(len(options))),
+        decided=1.0 if len(options) == 1 else max(0.0, 1.0 - entropy / float(np.log(len(options)))),
         agreement=float((weights.argmax(axis=1) == winner).mean()),
     )
 

@@ -1,7 +1,7 @@
 """The gradient of the validation loss with respect to the architecture weights.
 
 The bilevel problem (DARTS, Eq. 3 and 4): minimise L_val(w*(a), a) over a, where w*(a) minimises L_train(w, a). One
-unrolled step stands for the inner minimum, w'(a) = w - xi * (grad_w L_train(w, a) + terms without a). Then (DARTS, Eq. 7)
+unrolled step stands for the inner minimum, w'(a) = w - xi * grad_w L_train(w, a) + terms without a. Then (DARTS, Eq. 7)
 
     d/da L_val(w'(a), a)  =  grad_a L_val(w', a)  -  xi * grad_a (grad_w L_train(w, a) . v),    v = grad_w' L_val(w', a)
 

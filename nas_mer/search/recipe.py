@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nas_mer.train.recipe import Count, NotNegative, Part, Positive, Schedule, Sgd, Share, load_recipe
+from nas_mer.train.recipe import Count, NotNegative, Part, Positive, Schedule, Sgd, load_recipe
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Adam(Part):
     """Adam with weight decay added to the gradient."""
 
     learning_rate: Positive
-    betas: tuple[Share, Share] = (0.5, 0.999)
+    betas: tuple[Beta, Beta] = (0.5, 0.999)
     weight_decay: NotNegative = 0.0
 
 

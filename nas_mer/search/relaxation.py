@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,14 +18,14 @@ class Relaxation:
         start: the value around which alphas start.
         mixture: alphas and uniform noise in (0, 1) of their shape to the options' weights in the supernet.
         weights: alphas to the options' weights for ranking: at least 0, summing to 1.
-        least: the least value that an alpha may take, if any; a step that goes below is cut there.
+        least: the least value that an alpha may take; a start or a step that goes below is cut there.
         noisy: whether the mixture depends on the noise.
     """
 
     start: float
     mixture: Callable[[Tensor, Tensor], Tensor]
     weights: Callable[[Tensor], Tensor]
-    least: float | None = None
+    least: float = -math.inf
     noisy: bool = False
 
 

@@ -18,6 +18,7 @@ true or false, and lists of these; bounds go into the annotation (`Annotated[flo
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,13 @@ class OpType:
     def required(self) -> tuple[str, ...]:
         """The arguments without a default."""
         return tuple(name for name in self.types if name not in self.defaults)
+
+    def argument(self, name: str) -> str:
+        """An argument as Python writes it: `kernel: int = 3`."""
+        kind = typing.get_type_hints(self.build)[name]
+        parts = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+        text = " | ".join(inspect.formatannotation(part, Like.__module__) for part in parts).replace("NoneType", "None")
+        return f"{name}: {text} = {self.defaults[name]!r}" if name in self.defaults else f"{name}: {text}"
 
     def check(self, args: Mapping[str, Any]) -> None:
         """Check argument names and types.

@@ -184,7 +184,7 @@ def _definitions() -> Schema:
         "ops": {
             "anyOf": [
                 {"enum": [name for name, kind in OPS.items() if not kind.required]},
-                _name("A module of this file."),
+                {**_name("A module of this file."), "not": {"enum": list(OPS)}},
                 _ref("op"),
                 {"type": "array", "items": _ref("ops")},
             ]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean, read_yaml
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 RecipeT = TypeVar("RecipeT", bound="Part")
@@ -31,6 +31,12 @@ class Sgd(Part):
     momentum: Share = 0.9
     weight_decay: NotNegative = 0.0
     nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _has_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 class Schedule(Part):
@@ -106,7 +112,7 @@ def load_recipe(name: str | Path, model: type[RecipeT], folder: Path = RECIPES) 
     """
     path = Path(name)
     shipped = {file.stem: file for file in folder.glob("*.yaml")}
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         if str(name) not in shipped:
             raise UserError(f"{name}: no such file, and no recipe is called so{did_you_mean(str(name), shipped)}")
         path = shipped[str(name)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,9 +84,10 @@ def train(replica: Replica, report: Report, data: Maps, recipe: Recipe) -> Train
     `report` is told the number of epochs done.
 
     On a CPU the result is a function of the arguments alone if torch runs on one thread. A loss that is not finite ends
-    the training with `failure` set.
+    the training with `failure` set; so do logits that are not finite at its end.
     """
     device = data.maps.device
+    name = f"seed {replica.seed}, fold {replica.fold}"
     about = (replica.seed, replica.genotype, replica.fold)
     torch.manual_seed(stream_seed(*about, "network"))  # initial weights and dropout
     order = stream(*about, "order")
@@ -121,25 +122,28 @@ def train(replica: Replica, report: Report, data: Maps, recipe: Recipe) -> Train
             target = labels[batch.to(device)]
             loss = F.cross_entropy(network(inputs), target, class_weights, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.detach() * len(batch)
         losses.append(float(total) / len(labels))
         report(epoch + 1)
         if not math.isfinite(losses[-1]):
-            failure = (
-                f"seed {replica.seed}, fold {replica.fold}: the training loss became {losses[-1]} in epoch {epoch + 1}"
-            )
-            return Trained(np.zeros((0, data.classes), np.float32), tuple(losses), {}, failure)
+            return _failed(losses, data.classes, f"{name}: the training loss became {losses[-1]} in epoch {epoch + 1}")
         if recipe.stop_loss is not None and losses[-1] <= recipe.stop_loss:
             break
     network.eval()
     with torch.inference_mode():
-        logits = network(normaliser(data.maps[torch.from_numpy(replica.test).to(device)]))
+        logits = network(normaliser(data.maps[torch.from_numpy(replica.test).to(device)])).float().cpu().numpy()
+    if not np.isfinite(logits).all():
+        return _failed(losses, data.classes, f"{name}: the network's outputs are not finite after epoch {len(losses)}")
     weights = {name: value.detach().cpu().contiguous() for name, value in _unshared_state(network).items()}
     if normaliser.mean is not None and normaliser.scale is not None:
         weights |= {"normaliser.mean": normaliser.mean.cpu(), "normaliser.scale": normaliser.scale.cpu()}
-    return Trained(logits.float().cpu().numpy(), tuple(losses), weights)
+    return Trained(logits, tuple(losses), weights)
+
+
+def _failed(losses: Sequence[float], classes: int, failure: str) -> Trained:
+    return Trained(np.zeros((0, classes), np.float32), tuple(losses), {}, failure)
 
 
 def _unshared_state(network: Network) -> dict[str, Tensor]:

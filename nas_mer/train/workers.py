@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -60,7 +61,7 @@ def each(
                 if index in running:
                     heard(tasks[index], what)
             for future in done:
-                yield tasks[futures.pop(future)], future.result()
+                yield tasks[futures.pop(future)], pickle.loads(future.result())
     finally:
         if futures:
             for child in set(multiprocessing.active_children()) - others:
@@ -93,11 +94,12 @@ _worker: _Worker
 def _prepare(reports: Queue[Any], shared: tuple[Any, ...]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops its workers
+    reports.cancel_join_thread()  # at the end nobody hears what is left; a worker must not wait for that
     torch.set_num_threads(1)
     _worker = _Worker(reports, shared)
 
 
-def _call(function: Callable[..., Result], index: int, task: Any) -> Result:
+def _call(function: Callable[..., object], index: int, task: Any) -> bytes:
     parent = multiprocessing.parent_process()
 
     def report(what: Any) -> None:
@@ -105,4 +107,5 @@ def _call(function: Callable[..., Result], index: int, task: Any) -> Result:
             os._exit(1)
         _worker.reports.put((index, what))
 
-    return function(task, report, *_worker.shared)
+    # Pickled here, because the pool would send each tensor as shared memory, which keeps a file open for each.
+    return pickle.dumps(function(task, report, *_worker.shared))

@@ -67,22 +67,22 @@ class Canvas:
     ) -> None:
         """Draw a box with round corners; (x, y) is its upper left one."""
         shape = f"round,pad=0,rounding_size={min(0.06, height / 3)}"
-        self.axes.add_patch(
+        self.axes.add_artist(
             FancyBboxPatch((x, y), width, height, shape, facecolor=face, edgecolor=edge, linewidth=line, zorder=5)
         )
 
     def bar(self, x: float, y: float, width: float, height: float, face: Colour) -> None:
         """Fill a rectangle; (x, y) is its upper left corner."""
-        self.axes.add_patch(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6))
+        self.axes.add_artist(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6))
 
     def frame(self, x: float, y: float, width: float, height: float) -> None:
         """Draw the outline of a rectangle; (x, y) is its upper left corner."""
         outline = Rectangle((x, y), width, height, facecolor="none", edgecolor=INK, linewidth=0.9, zorder=7)
-        self.axes.add_patch(outline)
+        self.axes.add_artist(outline)
 
     def disc(self, x: float, y: float, radius: float, face: Colour, edge: Colour = INK) -> None:
         """Draw a filled circle."""
-        self.axes.add_patch(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
+        self.axes.add_artist(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
 
     def line(
         self,
@@ -95,7 +95,7 @@ class Canvas:
     ) -> None:
         """Draw a line through points, or the curve of four control points; `above` other lines, but below boxes."""
         codes = [Curve.MOVETO, *([Curve.CURVE4] * 3 if curved else [Curve.LINETO] * (len(points) - 1))]
-        self.axes.add_patch(
+        self.axes.add_artist(
             FancyArrowPatch(
                 path=Curve(points, codes),
                 arrowstyle="-|>,head_length=0.45,head_width=0.2" if arrow else "-",

@@ -100,9 +100,10 @@ class Chain:
         x = 0.0
         for layer in range(max(self.layers.values()) + 1):
             names = [name for name, of in self.layers.items() if of == layer]
-            labels = [link.size[0] + 0.35 for link in self.steps if link.target in names and link.label]
+            steps = [link for link in self.steps if link.target in names]
+            gap = _GAP if len(steps) < 2 else 2 * _GAP
             width = max(self.boxes[name].width for name in names)
-            x += max([_GAP, *labels]) + width / 2 if layer else width / 2
+            x += (max([gap, *(link.size[0] + 0.35 for link in steps if link.label)]) if layer else 0) + width / 2
             y = -(sum(self.boxes[name].height for name in names) + _BETWEEN * (len(names) - 1)) / 2
             for name in names:
                 height = self.boxes[name].height
@@ -112,7 +113,7 @@ class Chain:
         return centres
 
     def _ports(self) -> dict[tuple[_Link, bool], float]:
-        """Return where arches end beside the centres of boxes, by (link, whether it leaves there), so that few cross."""
+        """Return where arches end beside boxes' centres, by (link, whether it leaves there), so that few cross."""
         ends: dict[tuple[str, bool], list[tuple[bool, int, _Link]]] = {}
         for link in self.links:
             if link not in self.steps:

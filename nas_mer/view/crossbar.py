@@ -1,4 +1,4 @@
-"""A cell as a crossbar: lines out of states run to the right, lines into states down, and ops stand where they cross."""
+"""A cell as a crossbar: lines out of states run right, lines into states run down, and ops stand where they cross."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Crossbar:
         for name, height in heights.items():
             self.ys[name] = top + height / 2
             top += height + _BETWEEN
-        self.width = lefts[-1] + widths[-1] + (_GAP if self.outputs else 0)
+        ends = [self.xs[name] + self.nodes[name].width / 2 + _GAP for name in self.outputs]
+        self.width = max([lefts[-1] + widths[-1], *ends])
         self.height = top - _BETWEEN
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
@@ -101,8 +102,8 @@ def _crossing(source: str, target: str, ways: Sequence[Mapping[str, Any]], style
     strongest = 0.0
     for way in ways:
         option = Option(way["label"], way["weight"], way["chosen"])
+        decisions |= way["choices"].keys()
         for decision, name in list(way["choices"].items())[-1:]:
-            decisions.add(decision)
             text = f"attention: {way['label']}" if way["kind"] == "hop" else way["label"]
             rows.append(style.row(text, style.colours[decision, name], option, len(style.decisions[decision])))
             strongest = max(strongest, 0.0 if way["zero"] else way["weight"] or 0.0)

@@ -46,8 +46,8 @@ def architecture_figure(space: SearchSpace, weights: Weights | None = None, geno
     graph = architecture(space, weights, genotype)
     style = Style(graph)
     network, *blocks = [_panel(panel, style) for panel in panels(graph)]
-    area = sum(piece.width * piece.height for piece in blocks)
-    drawings = [network, _Wrapped(blocks, (_BROAD * area) ** 0.5, gap=0.6)] if blocks else [network]
+    broad = (_BROAD * sum(block.width * block.height for block in blocks)) ** 0.5
+    drawings = [network, _Wrapped(blocks, max(broad, 1.1 * network.width), gap=0.6)] if blocks else [network]
     width = max([_NARROWEST, *(drawing.width for drawing in drawings)])
     about = _Stack([_Text(_title(graph, style), width), *([_Legend(style.lengths)] if style.lengths else [])], gap=0.08)
     caption = [_Text([(_CAPTION, SMALL, False, GREY)], width)] if style.weighed else []
@@ -74,7 +74,7 @@ def _title(graph: Architecture, style: Style) -> list[_Line]:
         choices = style.genotype.choices if count <= _FEW else {}
         chosen = ", ".join(f"{decision} {option}" for decision, option in choices.items())
         if style.alone:
-            head = style.genotype.label
+            head = style.genotype.name or f"{name} {style.genotype.label}"
             about.insert(0, f"a genotype of {name}: {chosen}" if chosen else f"a genotype of {name}")
         else:
             head = f"{name}: architecture weights"

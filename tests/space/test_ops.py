@@ -164,6 +164,18 @@ def test_dropout_scales_gradients_as_outputs():
 
 # --- the registry -----------------------------------------------------------------------------------------------------
 
+
+def test_arguments_are_shown_as_python_writes_them():
+    shown = {name: [kind.argument(argument) for argument in kind.types] for name, kind in OPS.items()}
+    assert shown["conv"][:4] == [
+        "channels: int | None = None",
+        "kernel: int = 3",
+        "stride: int = 1",
+        "dilations: list[int] = [1]",
+    ]
+    assert shown["skip"] == ["stride: Literal[1, 2] = 1"]
+
+
 SPACE = """\
 version: 1
 name: user
@@ -186,7 +198,13 @@ def test_an_op_of_the_users_is_an_op_like_any_other():
         assert like is None or isinstance(like, Shape)
         return nn.Conv2d(shape.channels, shape.channels, 3, stride=times, padding=1)
 
-    assert OPS["sharpen"].summary == "Adds the difference to a blur."
+    kind = OPS["sharpen"]
+    assert kind.summary == "Adds the difference to a blur."
+    assert [kind.argument(name) for name in kind.types] == [
+        "amount: float",
+        "like: Like | None = None",
+        "times: int = 1",
+    ]
     space = parse("{op: sharpen, amount: 0.5, like: input, times: 2}")
     assert space.graph.shapes["out"] == (4, 4, 4)
 
