@@ -1,5 +1,7 @@
 """Architecture search for micro-expression recognition.
 
+In Python:
+
     import nas_mer
     network = nas_mer.build("rcn-f")       # a plain torch.nn.Module
 """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +16,13 @@ import typer
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from nas_mer import __version__
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
-from nas_mer.space import OPS, Genotype, SearchSpace, find_genotype, load_genotype
+from nas_mer.files import did_you_mean, parse_yaml, read_yaml
+from nas_mer.space import OPS, Genotype, SearchSpace, find_genotype, load_genotype, load_ops
 
 # What a command needs beyond spaces is imported when it runs: `nas-mer --help` should not wait for torch's friends.
 
@@ -31,8 +34,9 @@ app.add_typer(data_app, name="data")
 app.add_typer(space_app, name="space")
 app.add_typer(runs_app, name="runs")
 
-out = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-err = Console(stderr=True, highlight=False)
+# What a user named is shown as it is, without a look for markup in it.
+out = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Order(StrEnum):
@@ -59,12 +63,19 @@ class Protocol(StrEnum):
 
 
 DatasetOption = Annotated[Path, typer.Option("--data", help="The dataset's folder.", metavar="DATASET")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder to make.", metavar="RUN")]
-SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; the number changes no result. [default: one a core]")
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="The run folder to make. [default: a new one in runs/]", metavar="RUN")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...", metavar="N")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="How many. [default: the recipe's]", metavar="N")]
+TopOption = Annotated[int, typer.Option(min=1, help="How many genotypes to derive.", metavar="N")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Processes; the number changes no result. [default: one a core]", metavar="N"
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Another value for a parameter of the space, or for size.", metavar="NAME=VALUE"),
@@ -79,11 +90,17 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        err.print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+        _say("error", "red", str(error))
         sys.exit(2)
     except OSError as error:
-        err.print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+        _say("error", "red", str(error))
         sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
 
 
 @app.callback()
@@ -91,19 +108,18 @@ def options(
     ops: Annotated[
         list[Path] | None, typer.Option("--ops", help="A Python file that registers more ops.", metavar="FILE.py")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Architecture search for micro-expression recognition."""
-    if version:
-        out.print(__version__)
-        raise typer.Exit
     for path in ops or []:
-        _load_ops(path)
+        load_ops(path)
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Where to put everything.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option("--out", help="Where to put it.", metavar="FOLDER")] = Path("runs/demo"),
     workers: WorkersOption = None,
 ) -> None:
     """Run the whole chain on a small synthetic composite."""
@@ -124,15 +140,18 @@ def demo(
 @data_app.command("synth")
 def data_synth(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset's folder to make.")],
-    subjects: Annotated[int, typer.Option(min=2, help="Subjects of each of the three databases.")] = 8,
-    clips: Annotated[int, typer.Option(min=2, help="Clips of each subject, on average.")] = 6,
-    size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.")] = 60,
-    flow: Annotated[str, typer.Option(help="dis or farneback.")] = "dis",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    subjects: Annotated[
+        int, typer.Option(min=2, help="Subjects of each of the three databases, on average.", metavar="N")
+    ] = 8,
+    clips: Annotated[int, typer.Option(min=3, help="Clips of each subject, on average.", metavar="N")] = 6,
+    size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.", metavar="N")] = 60,
+    flow: Annotated[str, typer.Option(help="Optical flow: dis or farneback.", metavar="METHOD")] = "dis",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.", metavar="N")] = 0,
 ) -> None:
-    """Render a synthetic composite of three made-up databases and take its flow maps."""
-    from nas_mer.data import synth
+    """Render a synthetic composite of three databases."""
+    from nas_mer.data import Dataset, synth
 
+    Dataset.check_place(folder)
     with _progress() as progress:
         dataset = synth(seed, subjects, clips, size, flow, lambda done, total: progress(done, total, "rendering"))
     dataset.save(folder)
@@ -146,8 +165,12 @@ def data_import(
     table: Annotated[
         Path | None, typer.Option(metavar="CSV", help="database, subject, clip, label (and file) of a flat folder.")
     ] = None,
-    channels: Annotated[str, typer.Option(help="The order of u, v and s (strain) in the files.")] = "uvs",
-    ground_truth: Annotated[Path | None, typer.Option(metavar="CSV", help="The official labels to check against.")] = None,
+    channels: Annotated[
+        str, typer.Option(help="The order of u, v and s (strain) in the files.", metavar="ORDER")
+    ] = "uvs",
+    ground_truth: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="The official labels to check against.")
+    ] = None,
 ) -> None:
     """Make a dataset from flow maps that exist."""
     from nas_mer.data import import_maps
@@ -159,7 +182,7 @@ def data_import(
 
 @data_app.command("show")
 def data_show(
-    folder: Annotated[Path, typer.Argument(metavar="DATASET")],
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="The dataset's folder.")],
     figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a montage (png, svg, pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -201,8 +224,6 @@ def space_check(space: SpaceArgument, sets: SetOption = None) -> None:
 @space_app.command("show")
 def space_show(space: SpaceArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Show a space's size, decisions and named genotypes."""
-    from rich.table import Table
-
     found = SearchSpace.load(space, **_parameters(sets))
     if as_json:
         _print_json(
@@ -240,8 +261,8 @@ def space_schema() -> None:
 def space_ops() -> None:
     """List the ops that a module can be made of, with their arguments."""
     for name, kind in OPS.items():
-        arguments = [_argument(kind, argument) for argument in kind.types]
-        out.print(f"[bold]{name}[/bold]({', '.join(arguments)})\n    {kind.summary}", soft_wrap=True)
+        arguments = ", ".join(kind.argument(argument) for argument in kind.types)
+        out.print(Text.assemble((name, "bold"), f"({arguments})\n    {kind.summary}"), soft_wrap=True)
 
 
 # --- search and retrain -----------------------------------------------------------------------------------------------
@@ -251,21 +272,29 @@ def space_ops() -> None:
 def search(
     space: SpaceArgument,
     data: DatasetOption,
-    recipe: Annotated[str, typer.Option(help="A search recipe: a YAML file, default or darts.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="A search recipe: a YAML file, default or darts.", metavar="RECIPE")
+    ] = "default",
     order: Annotated[Order | None, typer.Option(help="The hypergradient. [default: the recipe's]")] = None,
-    relaxation: Annotated[Relaxation | None, typer.Option(help="[default: the recipe's]")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    relaxation: Annotated[
+        Relaxation | None, typer.Option(help="What makes a mixture of alphas. [default: the recipe's]")
+    ] = None,
+    epochs: EpochsOption = None,
     protocol: Annotated[Protocol, typer.Option(help="shared: one search over the whole dataset.")] = Protocol.shared,
     seeds: SeedsOption = 1,
-    top: Annotated[int, typer.Option(min=1, help="How many genotypes to derive.")] = 3,
+    top: TopOption = 3,
     run_out: OutOption = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a space's supernet and architecture weights, and derive its best genotypes."""
-    from nas_mer.runs import new_run_path, search as run_search
+    """Search a space and derive its best genotypes.
+
+    A supernet's weights and its architecture weights are trained in turn.
+    """
+    from nas_mer.runs import new_run_path
+    from nas_mer.runs import search as run_search
     from nas_mer.search import load_search_recipe
 
     found = SearchSpace.load(space, **_parameters(sets))
@@ -281,14 +310,21 @@ def search(
 @app.command()
 def derive(
     run: RunArgument,
-    top: Annotated[int, typer.Option(min=1, help="How many genotypes.")] = 3,
+    top: TopOption = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a search's best genotypes, also of one that is not finished."""
-    from nas_mer.runs import derive as derive_genotypes, load_run
+    """Write a search's best genotypes.
+
+    A search that is not finished is taken as far as it has come.
+    """
+    from nas_mer.runs import derive as derive_genotypes
+    from nas_mer.runs import load_run
     from nas_mer.runs.searching import genotype_as_json
 
-    genotypes = derive_genotypes(load_run(run, "search"), top)
+    found = load_run(run, "search")
+    genotypes = derive_genotypes(found, top)
+    if not found.finished:
+        _note(f"the search is not finished; continue it with: nas-mer runs resume {run}")
     if as_json:
         _print_json({"genotypes": [genotype_as_json(genotype) for genotype in genotypes]})
     else:
@@ -298,24 +334,30 @@ def derive(
 @app.command()
 def retrain(
     genotypes: Annotated[
-        list[str], typer.Argument(help="Genotype files, names such as rcn-f, or search runs.", metavar="GENOTYPE...")
+        list[str], typer.Argument(help="Genotype files, names such as rcn-f, or search runs.", metavar="GENOTYPE")
     ],
     data: DatasetOption,
-    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.")] = "default",
-    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")] = "default",
+    epochs: EpochsOption = None,
     databases: Annotated[
-        str | None, typer.Option(help="Train and test on these databases only, as in smic,casme2.")
+        str | None, typer.Option(help="Train and test on these only, as in smic,casme2.", metavar="NAME,NAME")
     ] = None,
     seeds: SeedsOption = 1,
     run_out: OutOption = None,
-    space: Annotated[Path | None, typer.Option(help="The space of genotype files that do not find theirs.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="The space of genotype files that do not find theirs.", metavar="SPACE")
+    ] = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train genotypes from scratch under leave-one-subject-out and score them."""
-    from nas_mer.runs import new_run_path, retrain as run_retrain
+    """Train genotypes from scratch and score them.
+
+    Each subject is held out once (leave-one-subject-out, LOSO).
+    """
+    from nas_mer.runs import new_run_path
+    from nas_mer.runs import retrain as run_retrain
     from nas_mer.train import Recipe, load_recipe
 
     found = [pair for name in genotypes for pair in _find_genotypes(name, space, _parameters(sets))]
@@ -331,11 +373,14 @@ def retrain(
 
 @app.command()
 def score(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Retraining runs.")],
-    detail: Annotated[bool, typer.Option(help="Also recalls and confusion matrices.")] = False,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Retraining runs.")],
+    detail: Annotated[bool, typer.Option("--detail", help="Also recalls and confusion matrices.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score retrained genotypes: UAR and UF1, composite and by database."""
+    """Score retrained genotypes by UAR and UF1.
+
+    Over the predictions of all folds together, for the composite and for each database.
+    """
     from nas_mer.runs import load_run, predictions
     from nas_mer.runs.retraining import result_of
 
@@ -349,19 +394,22 @@ def score(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]")],
-    second: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]")],
+    first: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]", help="A retraining run; which of its genotypes.")],
+    second: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]", help="Another run, or another of its genotypes.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two retrained genotypes by a paired test over subjects."""
-    from nas_mer.score import compare as compare_predictions, comparison_table
+    """Say whether two genotypes really differ.
+
+    By confidence intervals and a permutation test over the subjects, whom both have predicted.
+    """
+    from nas_mer.score import compare as compare_predictions
+    from nas_mer.score import comparison_table
 
     comparison = compare_predictions(_predictions_of(first), _predictions_of(second))
     if as_json:
         _print_json(comparison.as_json())
     else:
         out.print(comparison_table(comparison))
-        out.print(comparison.verdict)
 
 
 @app.command()
@@ -371,7 +419,7 @@ def graph(
     history: Annotated[bool, typer.Option("--history", help="Draw a search run's weights over its epochs.")] = False,
     sets: SetOption = None,
 ) -> None:
-    """Draw a space, a genotype, or a search run's architecture weights."""
+    """Draw a space, a genotype or a search's weights."""
     from nas_mer.runs import load_run
     from nas_mer.runs.pictures import draw_weight_history, draw_weights
     from nas_mer.view import draw_architecture
@@ -392,18 +440,19 @@ def graph(
 
 
 @runs_app.command("list")
-def runs_list(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs")) -> None:
+def runs_list(folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="FOLDER")] = Path("runs")) -> None:
     """List the runs in a folder."""
-    from rich.table import Table
-
     from nas_mer.runs import find_runs
 
     table = Table("run", "kind", "started", "state", "dataset", "seeds", box=None, pad_edge=False)
-    for run in find_runs(folder):
+    found, problems = find_runs(folder)
+    for run in found:
         state = "finished" if run.finished else "not finished"
         started = f"{run.created.astimezone():%Y-%m-%d %H:%M}"
         table.add_row(str(run.path), run.kind, started, state, run.config.dataset.name, str(len(run.config.seeds)))
-    out.print(table if table.row_count else f"no runs in {folder}")
+    out.print(table if found else f"no runs in {folder}")
+    for problem in problems:
+        _note(str(problem))
 
 
 @runs_app.command("show")
@@ -425,8 +474,9 @@ def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
             }
         )
         return
-    out.print(f"[bold]{found.path}[/bold]: {found.kind}, started {found.created.astimezone():%Y-%m-%d %H:%M}", soft_wrap=True)
-    out.print(" ".join(found.about["command"]), soft_wrap=True)
+    started = f"{found.created.astimezone():%Y-%m-%d %H:%M}"
+    out.print(Text.assemble((str(found.path), "bold"), f": {found.kind}, started {started}"), soft_wrap=True)
+    out.print(shlex.join(found.about["command"]), soft_wrap=True)
     out.print(", ".join(f"{name} {version}" for name, version in found.about["versions"].items()))
     out.print(yaml.safe_dump(found.config.model_dump(mode="json"), sort_keys=False).rstrip())
     if not found.finished:
@@ -453,10 +503,10 @@ def runs_resume(run: RunArgument, workers: WorkersOption = None, device: DeviceO
 @contextmanager
 def _progress(run: Path | None = None) -> Iterator[Any]:
     """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
-    bar = Progress(
-        BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"),
-        console=err, transient=True,
-    )  # fmt: skip
+    text = TextColumn("{task.description}", markup=False)
+    times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    columns = BarColumn(), TaskProgressColumn(), *times, text
+    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     task = bar.add_task("", total=None)
     try:
         with bar:
@@ -472,7 +522,9 @@ def _parameters(sets: list[str] | None) -> dict[str, int | float | bool]:
     values: dict[str, int | float | bool] = {}
     for text in sets or []:
         name, equals, value = text.partition("=")
-        parsed = yaml.safe_load(value) if equals else None
+        parsed = None
+        with suppress(UserError):
+            parsed = parse_yaml(value, "--set").value if equals else None
         if not isinstance(parsed, int | float):
             raise UserError(f"--set: write NAME=VALUE with a number, true or false, found '{text}'")
         values[name.strip()] = parsed
@@ -485,7 +537,8 @@ def _find_genotypes(
     """Return the genotypes that a file, a name or a search run stands for, at other sizes if some are given."""
     path = Path(name)
     if (path / "run.json").is_file():
-        found = [load_genotype(file, space) for file in sorted((path / "genotypes").glob("*.yaml"))]
+        found = [load_genotype(file, space) for file in (path / "genotypes").glob("*.yaml")]
+        found.sort(key=lambda pair: (pair[1].rank or 0, pair[1].label))
         if not found:
             raise UserError(f"{path}: has no genotypes; make them with: nas-mer derive {path}")
     elif path.suffix in (".yaml", ".yml"):
@@ -495,12 +548,11 @@ def _find_genotypes(
     if not parameters:
         return found
     resized = [(space.with_parameters(**parameters), genotype) for space, genotype in found]
-    return [(space, space.genotype(g.choices, name=g.name, weight=g.weight, rank=g.rank, origin=g.origin)) for space, g in resized]
+    return [(space, replace(genotype, parameters=dict(space.overrides))) for space, genotype in resized]
 
 
 def _is_space(what: str) -> bool:
     """Return whether a file or name means a space and not a genotype."""
-    from nas_mer.files import read_yaml
     from nas_mer.space import shipped_spaces
 
     if Path(what).suffix in (".yaml", ".yml"):
@@ -511,7 +563,7 @@ def _is_space(what: str) -> bool:
 def _predictions_of(what: str) -> list[Any]:
     """Return the predictions, of all seeds, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
     from nas_mer.runs import load_run, predictions
-    from nas_mer.score import by_genotype
+    from nas_mer.score import by_genotype, fullest
 
     path, _, name = what.partition(":") if not Path(what).exists() else (what, "", "")
     groups = by_genotype(predictions(load_run(Path(path), "retrain")))
@@ -520,24 +572,16 @@ def _predictions_of(what: str) -> list[Any]:
     name = name or next(iter(groups))
     if name not in groups:
         raise UserError(f"{path}: has no genotype '{name}'{did_you_mean(name, groups)}")
-    return groups[name]
+    return fullest(groups[name])
 
 
-def _load_ops(path: Path) -> None:
-    """Run a Python file that registers ops."""
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise UserError(f"--ops: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"--ops: {path}: {type(error).__name__}: {error}") from error
+def _say(word: str, colour: str, text: str) -> None:
+    """Print to stderr, after a coloured word."""
+    err.print(Text.assemble((f"{word}:", colour), f" {text}"), soft_wrap=True)
 
 
-def _argument(kind: Any, name: str) -> str:
-    return _escaped(kind.argument(name))
+def _note(text: str) -> None:
+    _say("note", "yellow", text)
 
 
 def _print_json(value: object) -> None:
@@ -545,8 +589,6 @@ def _print_json(value: object) -> None:
 
 
 def _print_dataset(dataset: Any, folder: Path) -> None:
-    from rich.table import Table
-
     shape = "x".join(map(str, dataset.maps.shape[1:]))
     subjects = len(set(dataset.subjects.tolist()))
     out.print(f"{folder}: {len(dataset)} maps of {shape}, {subjects} subjects", soft_wrap=True)
@@ -559,59 +601,55 @@ def _print_dataset(dataset: Any, folder: Path) -> None:
 
 def _print_search(run: Any) -> None:
     """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
-    from rich.table import Table
-
     result = run.result
-    table = Table("decision", "winner", "weight", "second", "weight", "decided", "seeds agree", box=None, pad_edge=False)
+    headings = "decision", "winner", "weight", "second", "weight", "decided", "seeds agree"
+    table = Table(*headings, box=None, pad_edge=False)
     for name, part in result["decisions"].items():
         table.add_row(
             name, part["winner"], f"{part['weight']:.3f}", part["second"] or "-", f"{part['second_weight']:.3f}",
             f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
         )  # fmt: skip
-    out.print(f"\n[bold]{run.path}[/bold]", soft_wrap=True)
+    out.print(Text(str(run.path), "bold"), soft_wrap=True)
     out.print(table)
     if result["overlap"] is not None:
-        out.print(f"the seeds' top {run.config.top} overlap by {result['overlap']:.0%} (Jaccard index, mean over pairs)")
+        overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
+        out.print(f"the seeds' top {run.config.top} overlap by {overlap}")
     for failure in result["failures"].values():
-        err.print(f"[yellow]note:[/yellow] {_escaped(failure)}", soft_wrap=True)
+        _note(f"{failure}; it has no part in the weights")
     out.print(
-        "protocol shared: the search has seen every subject, so a LOSO score of its genotypes on this dataset is optimistic"
+        "protocol shared: the search has seen every subject, "
+        "so a LOSO score of its genotypes on this dataset is optimistic"
     )
     files = sorted((run.path / "genotypes").glob("*.yaml"))
     _print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
 
 
 def _print_genotypes(genotypes: list[Genotype], run: Path) -> None:
-    from rich.table import Table
-
     table = Table("rank", "joint weight", "choices", "file", box=None, pad_edge=False)
     for genotype in genotypes:
         choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
-        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(run / "genotypes" / f"{genotype.name}.yaml"))
+        file = run / "genotypes" / f"{genotype.name}.yaml"
+        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(file))
     out.print(table)
 
 
 def _print_scores(runs: list[Any], detail: bool = False) -> None:
     from nas_mer.runs import predictions
     from nas_mer.runs.retraining import notes
-    from nas_mer.score import by_genotype, class_table, score as score_predictions, score_table
+    from nas_mer.score import by_genotype, class_table, fullest, score_table
+    from nas_mer.score import score as score_predictions
 
     for run in runs:
-        rows = [score_predictions(*group) for group in by_genotype(predictions(run)).values()]
-        out.print(f"\n[bold]{run.path}[/bold]", soft_wrap=True)
+        found = predictions(run)
+        rows = [score_predictions(*fullest(group)) for group in by_genotype(found).values()]
+        out.print(Text(str(run.path), "bold"), soft_wrap=True)
         out.print(score_table(rows))
         if detail:
             for row in rows:
                 out.print(class_table(row))
-        for note in notes(run):
-            err.print(f"[yellow]note:[/yellow] {_escaped(note)}", soft_wrap=True)
+        for note in notes(run, found):
+            _note(note)
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -25,6 +25,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 # Aliases may repeat a part of a file, but not blow it up without end.
 _MAX_VALUES = 200_000
 
+_SCRATCH = ".unfinished"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -34,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     nothing is left behind and what was at `path` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = Path(tempfile.mkdtemp(_SCRATCH, f".{path.name}.", path.parent))
     try:
         fresh = scratch / path.name
         yield fresh
@@ -43,6 +45,12 @@ def replacing(path: Path) -> Iterator[Path]:
             path.rename(scratch / f"{path.name}.replaced")
         fresh.replace(path)
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `replacing` left in a folder, and in those below it, when its process was killed."""
+    for scratch in list(folder.rglob(f".*{_SCRATCH}")):
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -201,8 +201,7 @@ class Dataset:
         Raises:
             UserError: something other than a dataset or an empty folder is there already.
         """
-        if path.exists() and not (path / "dataset.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
-            raise UserError(f"{path}: exists and is not a dataset, so it is not replaced; choose another place")
+        self.check_place(path)
         header = _Header(
             format=1,
             nas_mer=__version__,
@@ -221,6 +220,16 @@ class Dataset:
             with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
             write_json(folder / "dataset.json", header.model_dump(mode="json"))
+
+    @staticmethod
+    def check_place(path: Path) -> None:
+        """Check that a dataset may be written to `path`.
+
+        Raises:
+            UserError: something other than a dataset or an empty folder is there already.
+        """
+        if path.exists() and not (path / "dataset.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+            raise UserError(f"{path}: exists and is not a dataset, so it is not replaced; choose another place")
 
     @classmethod
     def load(cls, path: Path) -> Dataset:

@@ -145,10 +145,11 @@ class Camera:
         wrong = [f"{side} {getattr(self, side)}" for side in ("width", "height") if getattr(self, side) < 32]
         wrong += [f"{name} {getattr(self, name)}" for name in ("brightness", "gamma") if not getattr(self, name) > 0]
         wrong += [f"{name} {getattr(self, name)}" for name in ("noise", "flicker") if not getattr(self, name) >= 0]
+        wrong += [f"light {self.light}"] * (not sum(map(abs, self.light)) < 1)
         if wrong:
             raise UserError(
                 f"camera: {', '.join(wrong)}; frames have at least 32 pixels a side, brightness and gamma are "
-                "positive, noise and flicker are not negative"
+                "positive, noise and flicker are not negative, and light leaves no corner dark"
             )
 
 
@@ -211,8 +212,8 @@ def _motion(face: Face, expression: Expression, camera: Camera) -> Floats:
         for name, (outward, down) in ACTION_UNITS[unit].items():
             x, y = landmarks[name]
             for side, intensity in zip((-1, 1), intensities, strict=True):
-                percent = intensity * camera.width / 100
-                pulls.append((side * x, y, *_REACH[name], percent * side * outward, percent * down))
+                pull = intensity * camera.width / 100
+                pulls.append((side * x, y, *_REACH[name], pull * side * outward, pull * down))
     return patches(camera.width, pulls, 2)
 
 

@@ -142,6 +142,9 @@ def _find_sources(tree: Path, table: Path | None) -> tuple[str, list[_Source]]:
     if table is None and _is_published(tree):
         return _PUBLISHED, _published_sources(tree)
     tables = [table] if table else _files(tree, ".csv")
+    inside = [folder for folder in _folders(tree) if _is_published(folder)]
+    if inside and not table:
+        tables = []  # they are about what is inside
     match tables:
         case [only]:
             return _TABLED, _tabled_sources(tree, only)
@@ -150,7 +153,6 @@ def _find_sources(tree: Path, table: Path | None) -> tuple[str, list[_Source]]:
                 f"{tree}: more than one CSV: {listed(path.name for path in tables)}; say which is the table"
             )
         case _:
-            inside = [folder for folder in _folders(tree) if _is_published(folder)]
             hint = f"; did you mean {inside[0]}?" if inside else ""
             known = [f"  {name}: {looks_like}" for name, looks_like in _LAYOUTS.items()]
             raise UserError("\n".join([f"{tree}: no flow maps in a known layout{hint}", "known layouts:", *known]))

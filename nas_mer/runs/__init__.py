@@ -39,13 +39,19 @@ def load_run(path: Path, kind: str | None = None) -> Run[Any]:
     return run
 
 
-def find_runs(folder: Path) -> list[Run[Any]]:
-    """Return the runs in a folder and its sub-folders, oldest first."""
-    return sorted((load_run(file.parent) for file in folder.rglob("run.json")), key=lambda run: (run.created, run.path))
+def find_runs(folder: Path) -> tuple[list[Run[Any]], list[UserError]]:
+    """Return the runs in a folder and its sub-folders, oldest first, and what is wrong with those that do not open."""
+    found, problems = [], []
+    for file in sorted(folder.rglob("run.json")):
+        try:
+            found.append(load_run(file.parent))
+        except UserError as error:
+            problems.append(error)
+    return sorted(found, key=lambda run: run.created), problems
 
 
 def resume(path: Path, workers: int | None = None, device: str = "auto", progress: Progress | None = None) -> Run[Any]:
-    """Continue a run that was stopped; it ends with the result of an uninterrupted one. A finished one stays as it is."""
+    """Continue a run that was stopped, to the result of an uninterrupted one; a finished run stays as it is."""
     run = load_run(path)
     proceed = continue_search if run.kind == "search" else continue_retrain
     return proceed(run, workers, device, progress)

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from nas_mer import __version__
 from nas_mer.data import Dataset
@@ -59,9 +59,12 @@ class DatasetReference(BaseModel):
         """Load the dataset again.
 
         Raises:
-            UserError: it is gone or not what it was.
+            UserError: it is gone, damaged or not what it was.
         """
-        found, dataset = self.of(self.path, self.databases)
+        try:
+            found, dataset = self.of(self.path, self.databases)
+        except UserError as error:
+            raise UserError(f"{error}\nit is the dataset of this run, which needs it back to go on") from None
         if found.fingerprint != self.fingerprint:
             raise UserError(
                 f"{self.path}: is not the dataset of this run any more (fingerprint {found.fingerprint}, the run was "
@@ -76,7 +79,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: DatasetReference
-    seeds: tuple[int, ...]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class _File(BaseModel):
@@ -195,7 +198,7 @@ def open_run(path: Path, configs: dict[Kind, type[Config]]) -> Run[Any]:
     file = path / "run.json"
     if not file.is_file():
         raise UserError(f"{path}: {'no run.json in it, so it is not a run' if path.is_dir() else 'no such run'}")
-    info = Node(read_json(file), (), str(file), {}).into(_File)
+    info = Node(read_json(file), (), str(file), {}).mapping().into(_File)
     config = Node(info.config, ("config",), str(file), {}).into(configs[info.kind])
     about = {"command": info.command, "versions": info.versions, "machine": info.machine}
     return Run(path, info.kind, info.created, config, about)

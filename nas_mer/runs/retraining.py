@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ import torch
 
 from nas_mer.data import CLASSES, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
-from nas_mer.data.tables import read_rows
+from nas_mer.data.tables import listed, read_rows
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, write_text
+from nas_mer.files import replacing, sweep, write_text
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,
@@ -35,7 +37,7 @@ from nas_mer.runs.folder import (
     pick_workers,
 )
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
-from nas_mer.score import Predictions, as_json, by_genotype, score
+from nas_mer.score import Predictions, as_json, by_genotype, fullest, score
 from nas_mer.space import INPUT, Genotype, SearchSpace, load_genotype
 from nas_mer.train import Maps, Recipe, Replica, Trained, each, train
 from nas_mer.train.workers import Report
@@ -81,6 +83,7 @@ def retrain(
     named = _distinctly_named(genotypes)
     for space, _ in named.values():
         check_input(space, data)
+    pick_device(device)
     config = RetrainConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=tuple(named), classes=data.classes
     )
@@ -100,6 +103,7 @@ def continue_retrain(
     """Train the replicas that a run lacks; each is as it would have been in an uninterrupted run."""
     if run.finished:
         return run
+    sweep(run.path)
     dataset, target = run.config.dataset.load(), pick_device(device)
     folds = loso_folds(dataset)
     finished: dict[_Place, dict[str, Any]] = {}
@@ -107,7 +111,7 @@ def continue_retrain(
     sizes: dict[int, list[tuple[_Place, Replica]]] = {}
     graphs = {}
     for name in run.config.genotypes:
-        space, genotype = load_genotype(run.path / "genotypes" / f"{name}.yaml")
+        space, genotype = _genotype(run, name)
         graphs[name] = (genotype.digest, space.freeze(genotype))
     # Seed by seed, so that a run that is looked at early compares all its genotypes.
     for seed, (name, (digest, graph)), fold in itertools.product(run.config.seeds, graphs.items(), folds):
@@ -121,7 +125,8 @@ def continue_retrain(
     for size, tasks in sizes.items():
         shared = (maps_of(dataset, size, target), run.config.recipe)
         for (place, _), trained in each(_train, tasks, shared, pick_workers(workers, target)):
-            about = {"losses": trained.losses, "failure": trained.failure}
+            losses = [loss if math.isfinite(loss) else None for loss in trained.losses]
+            about = {"losses": losses, "failure": trained.failure}
             tensors = {"logits": torch.from_numpy(trained.logits), **trained.weights}
             write_tensors(place.file(run), packed(tensors, about))
             finished[place] = about
@@ -135,57 +140,76 @@ def continue_retrain(
 
 
 def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
-    """Return what a run's networks said of their held-out samples: one item a (genotype, seed), as far as trained."""
-    samples = _samples(run)
-    found = []
-    for name in run.config.genotypes:
-        for seed in run.config.seeds:
-            places = [place for place in _places(samples, name, seed) if place.file(run).is_file()]
-            parts = [(samples[p.fold], read_tensors(p.file(run))[0]["logits"].numpy()) for p in places]
-            parts = [(fold, logits) for fold, logits in parts if len(logits)]
-            if not parts:
-                continue
-            rows = [sample for fold, _ in parts for sample in fold]
-            logits = np.concatenate([logits for _, logits in parts])
-            found.append(
-                Predictions(
-                    genotype=name,
-                    seed=seed,
-                    classes=run.config.classes,
-                    databases=np.array([s.database for s in rows]),
-                    subjects=np.array([f"{s.database}/{s.subject}" for s in rows]),
-                    clips=np.array([s.clip for s in rows]),
-                    labels=np.array([run.config.classes.index(s.label) for s in rows]),
-                    predicted=logits.argmax(axis=1),
-                    logits=logits,
-                )
-            )
-    if not found:
+    """Return what a run's networks said of their held-out samples: one item a (genotype, seed), as far as trained.
+
+    Raises:
+        UserError: no network is trained yet, or the training of each failed.
+    """
+    samples, classes = _samples(run), run.config.classes
+    failures = []
+    parts: dict[tuple[str, int], list[tuple[list[Sample], np.ndarray]]] = {}
+    for place, (tensors, about) in _trained(run):
+        if about["failure"]:
+            failures.append(f"{place.genotype}, {about['failure']}")
+        else:
+            parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], tensors["logits"].numpy()))
+    if failures and not parts:
+        raise UserError(
+            f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
+        )
+    if not parts:
         raise UserError(f"{run.path}: no network is trained yet; continue it with: nas-mer runs resume {run.path}")
-    return found
-
-
-def notes(run: Run[RetrainConfig]) -> list[str]:
-    """Return what a run's scores lack: replicas that failed, and why, and replicas that are not trained yet."""
     found = []
-    missing = 0
-    for name in run.config.genotypes:
-        for seed in run.config.seeds:
-            for place in _places(_samples(run), name, seed):
-                if not place.file(run).is_file():
-                    missing += 1
-                elif failure := read_tensors(place.file(run))[1]["failure"]:
-                    found.append(f"{name}: {failure}; its samples are in no score")
-    if missing:
-        found.append(f"{missing} replicas are not trained yet; their samples are in no score")
+    for (genotype, seed), folds in parts.items():
+        rows = [sample for fold, _ in folds for sample in fold]
+        logits = np.concatenate([logits for _, logits in folds])
+        found.append(
+            Predictions(
+                genotype=genotype,
+                seed=seed,
+                classes=classes,
+                databases=np.array([s.database for s in rows]),
+                subjects=np.array([f"{s.database}/{s.subject}" for s in rows]),
+                clips=np.array([s.clip for s in rows]),
+                labels=np.array([classes.index(s.label) for s in rows]),
+                predicted=logits.argmax(axis=1),
+                logits=logits,
+            )
+        )
     return found
+
+
+def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
+    """Return what to know of a run's scores: what they lack and why, and which are optimistic."""
+    places = _places(run)
+    trained = {place: about["failure"] for place, (_, about) in _trained(run)}
+    failed = defaultdict(list)
+    for place, failure in trained.items():
+        if failure:
+            failed[place.genotype].append(failure)
+    said = [
+        f"{name}: {len(why)} failed, whose samples are in no score: {listed(why, 3)}" for name, why in failed.items()
+    ]
+    if missing := len(places) - len(trained):
+        said.append(f"{missing} of {len(places)} trainings are still to come; their samples are in no score")
+    for name, group in by_genotype(found).items():
+        if few := {one.seed for one in group} - {one.seed for one in fullest(group)}:
+            seeds = listed(f"seed {seed}" for seed in sorted(few))
+            said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
+    searched = [name for name in run.config.genotypes if _genotype(run, name)[1].rank is not None]
+    if searched:
+        said.append(
+            f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
+            "scores here are optimistic"
+        )
+    return said
 
 
 def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str, Any]:
-    """Return a run's scores, for each seed and as means over seeds, with what is missing from them."""
-    groups = by_genotype(found).values()
+    """Return a run's scores, for each seed and as means over seeds, with notes on them."""
+    groups = [fullest(group) for group in by_genotype(found).values()]
     rows = [score(one) for one in found] + [score(*group) for group in groups if len(group) > 1]
-    return {**as_json(rows), "notes": notes(run)}
+    return {**as_json(rows), "notes": notes(run, found)}
 
 
 @dataclass(frozen=True)
@@ -217,21 +241,36 @@ def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
     return folds
 
 
-def _places(samples: Mapping[str, list[Sample]], genotype: str, seed: int) -> list[_Place]:
-    return [_Place(genotype, seed, fold) for fold in samples]
+def _genotype(run: Run[RetrainConfig], name: str) -> tuple[SearchSpace, Genotype]:
+    return load_genotype(run.path / "genotypes" / f"{name}.yaml")
+
+
+def _places(run: Run[RetrainConfig]) -> list[_Place]:
+    """Return the places of all replicas that a run asks for."""
+    return [_Place(*about) for about in itertools.product(run.config.genotypes, run.config.seeds, _samples(run))]
+
+
+def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[_Place, tuple[Mapping[str, torch.Tensor], dict[str, Any]]]]:
+    """Iterate over the replicas that are trained, with what their files hold."""
+    return ((place, read_tensors(place.file(run))) for place in _places(run) if place.file(run).is_file())
 
 
 def _distinctly_named(
     genotypes: Sequence[tuple[SearchSpace, Genotype]],
 ) -> dict[str, tuple[SearchSpace, Genotype]]:
-    """Return the genotypes by their label; those of one label by label and digest."""
-    labels = [genotype.label for _, genotype in genotypes]
-    named: dict[str, tuple[SearchSpace, Genotype]] = {}
-    for space, genotype in genotypes:
-        label = genotype.label
-        name = label if labels.count(label) == 1 else f"{label}-{genotype.digest[:8]}"
-        named[name] = (space, genotype)
-    return named
+    """Return the genotypes by their label; different ones of one label by label and digest.
+
+    Raises:
+        UserError: a label cannot be the name of a file.
+    """
+    different = {(genotype.label, genotype.digest): (space, genotype) for space, genotype in genotypes}
+    labels = [label for label, _ in different]
+    if wrong := [label for label in labels if label.startswith(".") or set(label) & set("/\\")]:
+        raise UserError(f"a genotype's name becomes a file's, so it has no slashes and no dot first: {listed(wrong)}")
+    return {
+        label if labels.count(label) == 1 else f"{label}-{digest[:8]}": found
+        for (label, digest), found in different.items()
+    }
 
 
 def _write_predictions(run: Run[RetrainConfig], found: Sequence[Predictions]) -> None:

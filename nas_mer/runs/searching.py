@@ -16,7 +16,7 @@ import numpy as np
 
 from nas_mer.data import bilevel_halves
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, write_text
+from nas_mer.files import replacing, sweep, write_text
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,
@@ -33,6 +33,7 @@ from nas_mer.search import BilevelSearch, DivergedError, Epoch, SearchRecipe
 from nas_mer.search.decided import overlap, verdict
 from nas_mer.space import INPUT, Genotype, Graph, SearchSpace
 from nas_mer.train import Maps, each
+from nas_mer.train.recipe import Count
 from nas_mer.train.workers import Report
 
 
@@ -42,15 +43,15 @@ class SearchConfig(Config):
     recipe: SearchRecipe
     parameters: dict[str, int | float | bool]
     protocol: Literal["shared"] = "shared"
-    top: int = 3
+    top: Count = 3
 
 
 @dataclass(frozen=True)
 class History:
-    """What a search run holds so far.
+    """What a search run holds so far: at least one epoch of at least one seed.
 
     Attributes:
-        epochs: the epochs so far of each seed that did not fail.
+        epochs: the epochs so far of each seed that has begun and did not fail.
         failures: why each other seed stopped without a result.
     """
 
@@ -59,7 +60,7 @@ class History:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that did not fail."""
+        """The seeds that have begun and did not fail."""
         return list(self.epochs)
 
     @property
@@ -74,6 +75,11 @@ class History:
             decision: np.array([[epoch.weights[decision] for epoch in epochs] for epochs in common])
             for decision in common[0][0].weights
         }
+
+    def last(self) -> dict[str, np.ndarray]:
+        """Return decision -> `(seeds, options)`, after the last epoch of each seed."""
+        ends = [epochs[-1].weights for epochs in self.epochs.values()]
+        return {decision: np.array([weights[decision] for weights in ends]) for decision in ends[0]}
 
     def losses(self) -> dict[str, np.ndarray]:
         """Return `train_loss` and `valid_loss`, `(seeds, epochs)` each."""
@@ -113,10 +119,14 @@ def search(
     """
     reference, data = DatasetReference.of(dataset)
     check_input(space, data)
-    bilevel_halves(data, np.arange(len(data)), 0)  # before a run is made: can it be split?
+    if not space.decisions:
+        raise UserError(f"{space.file}: has no decision, so there is nothing to search")
     config = SearchConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, parameters=dict(space.overrides), top=top
     )
+    for seed in config.seeds:  # before a run is made: can it be split?
+        bilevel_halves(data, np.arange(len(data)), seed)
+    pick_device(device)
     run = create_run(out, "search", config, lambda folder: write_text(folder / "space.yaml", space.source))
     return continue_search(run, workers, device, progress)
 
@@ -127,6 +137,7 @@ def continue_search(
     """Do what a search run lacks: the same result as if it had never been stopped, having lost one epoch at most."""
     if run.finished:
         return run
+    sweep(run.path)
     config, target = run.config, pick_device(device)
     space, dataset = space_of(run), config.dataset.load()
     data = maps_of(dataset, space.graph.shapes[INPUT].height, target)
@@ -158,12 +169,17 @@ def derive(run: Run[SearchConfig], top: int) -> list[Genotype]:
     """Write and return the `top` genotypes of the greatest joint weight (mean over seeds), as far as the search is.
 
     Raises:
-        UserError: the search has no finished epoch, or all its seeds failed.
+        UserError: `top` is not at least 1, the search has no finished epoch, or all its seeds failed.
     """
     if top < 1:
         raise UserError(f"--top: must be at least 1, found {top}")
-    space = space_of(run)
-    origin = f"search {run.name}, protocol {run.config.protocol}, {len(run.config.seeds)} seed(s)"
+    space, found = space_of(run), history(run)
+    least, most = found.length, max(map(len, found.epochs.values()))
+    done = f"{most}" if least == most else f"{least} to {most}"
+    origin = (
+        f"search {run.name}, protocol {run.config.protocol}, {len(found.seeds)} seed(s) after {done} of "
+        f"{run.config.recipe.epochs} epochs"
+    )
     genotypes = [
         replace(genotype, name=f"top{genotype.rank}", origin=origin, space_file="../space.yaml")
         for genotype in space.top(mean_weights(run), top)
@@ -176,22 +192,22 @@ def derive(run: Run[SearchConfig], top: int) -> list[Genotype]:
 
 def mean_weights(run: Run[SearchConfig]) -> dict[str, dict[str, float]]:
     """Return the weight of each option after the last epoch, mean over seeds."""
-    weights = history(run).weights()
-    return _by_option(space_of(run), {name: values[:, -1].mean(axis=0) for name, values in weights.items()})
+    return _by_option(space_of(run), {name: values.mean(axis=0) for name, values in history(run).last().items()})
 
 
 def history(run: Run[SearchConfig]) -> History:
     """Return what a search run holds so far.
 
     Raises:
-        UserError: a seed that did not fail has no epoch yet, or all failed.
+        UserError: no seed has an epoch yet, or all failed.
     """
     seeds = {seed: _read_seed(run, seed) for seed in run.config.seeds}
     failures = {seed: state.failure for seed, state in seeds.items() if state.failure is not None}
-    epochs = {seed: state.epochs for seed, state in seeds.items() if seed not in failures}
+    epochs = {seed: state.epochs for seed, state in seeds.items() if seed not in failures and state.epochs}
+    if len(failures) == len(seeds):
+        why = "; ".join(failures.values())
+        raise UserError(f"{run.path}: no search succeeded; start another run with another recipe: {why}")
     if not epochs:
-        raise UserError(f"{run.path}: all searches failed: {'; '.join(failures.values())}")
-    if not all(epochs.values()):
         raise UserError(
             f"{run.path}: the search has no finished epoch yet; continue it with: nas-mer runs resume {run.path}"
         )
@@ -260,7 +276,7 @@ def _read_seed(run: Run[SearchConfig], seed: int) -> _Seed:
 def _result(run: Run[SearchConfig], space: SearchSpace, genotypes: list[Genotype]) -> dict[str, Any]:
     """Return what came out of a search, for `result.json`."""
     found = history(run)
-    last = {name: values[:, -1] for name, values in found.weights().items()}  # seeds x options
+    last = found.last()  # seeds x options
     tops = {
         seed: space.top(_by_option(space, {name: values[i] for name, values in last.items()}), run.config.top)
         for i, seed in enumerate(found.seeds)

@@ -49,4 +49,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return unpacked(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{path}: is damaged ({error}); delete it, and resuming its run makes it again") from None
+        raise UserError(
+            f"{path}: is damaged ({error}); delete it, and result.json where its run has one, "
+            "and resuming the run makes it again"
+        ) from None

@@ -3,7 +3,7 @@
 from nas_mer.score.compare import Comparison, Contrast, Difference, compare
 from nas_mer.score.intervals import RESAMPLES, Interval
 from nas_mer.score.metrics import confusion, f1_scores, recalls, uar, uf1
-from nas_mer.score.predictions import Predictions
+from nas_mer.score.predictions import Predictions, fullest
 from nas_mer.score.scores import Score, ScoreRow, as_json, by_genotype, score
 from nas_mer.score.tables import class_table, comparison_table, score_table
 
@@ -23,6 +23,7 @@ __all__ = [
     "comparison_table",
     "confusion",
     "f1_scores",
+    "fullest",
     "recalls",
     "score",
     "score_table",

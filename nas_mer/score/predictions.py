@@ -147,6 +147,16 @@ def check_same_samples(first: Predictions, other: Predictions) -> None:
         )
 
 
+def fullest(seeds: Sequence[Predictions]) -> list[Predictions]:
+    """Return those seeds of a genotype that cover the most samples, all of them the same.
+
+    Means over seeds and comparisons are fair between these only; the others lack folds that failed or are to come.
+    """
+    covered = [set(item.keys()) for item in seeds]
+    most = max(covered, key=len)
+    return [item for item, samples in zip(seeds, covered, strict=True) if samples == most]
+
+
 def check_seeds(seeds: Sequence[Predictions]) -> None:
     """Check that these are predictions of one genotype for the same samples, each with its own seed.
 

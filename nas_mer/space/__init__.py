@@ -3,7 +3,7 @@
 from nas_mer.space.decisions import Decisions, Rule
 from nas_mer.space.genotype import Genotype
 from nas_mer.space.graph import INPUT, Graph
-from nas_mer.space.ops import OPS, Like, Shape, op
+from nas_mer.space.ops import OPS, Like, Shape, load_ops, op
 from nas_mer.space.schema import json_schema
 from nas_mer.space.space import SearchSpace, find_genotype, load_genotype, shipped_spaces
 
@@ -20,6 +20,7 @@ __all__ = [
     "find_genotype",
     "json_schema",
     "load_genotype",
+    "load_ops",
     "op",
     "shipped_spaces",
 ]

@@ -64,7 +64,7 @@ def reduce(graph: Graph) -> Reduced[int]:
         """Return the node of a sum, the sums among its terms dissolved, the zeros left out."""
         flat: list[int] = []
         for term in terms:
-            if reduced.nodes[term]["label"] == "sum":
+            if term in sums.values():
                 flat.extend(source for source, _, _ in reduced.in_edges(term, keys=True))
             elif term not in zeros.values():
                 flat.append(term)

@@ -11,17 +11,22 @@ of the keyword arguments are what a YAML space may write. A module of the user's
         \"\"\"A fixed box filter.\"\"\"
         return nn.AvgPool2d(kernel, stride=1, padding=kernel // 2)
 
+The command line reads such a module with `--ops FILE.py`, Python with `load_ops`; worker processes then know it too.
+
 An argument annotated `Like` takes the name of a state and is handed that state's shape. Arguments are numbers, text,
 true or false, and lists of these; bounds go into the annotation (`Annotated[float, Field(ge=0)]`).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -29,6 +34,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from nas_mer.errors import UserError
 from nas_mer.files import describe, did_you_mean
 
 
@@ -116,6 +122,7 @@ class OpType:
 
 
 OPS: dict[str, OpType] = {}
+OPS_FILES: list[Path] = []  # what `load_ops` has run
 RESERVED = ("op", "share")  # keys of every op in a space
 
 Builder = typing.TypeVar("Builder", bound=Callable[..., nn.Module])
@@ -149,6 +156,27 @@ def op(name: str) -> Callable[[Builder], Builder]:
         return build
 
     return register
+
+
+def load_ops(path: Path) -> None:
+    """Run a Python file that registers ops, here and in worker processes; each file is run once.
+
+    Raises:
+        UserError: it is not a Python file, or it fails.
+    """
+    path = path.resolve()
+    if path in OPS_FILES:
+        return
+    name = f"nas_mer_ops_{len(OPS_FILES)}_{path.stem}"  # no other module's name
+    spec = importlib.util.spec_from_file_location(name, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f"--ops: {path}: {'not a Python file' if path.is_file() else 'no such file'}")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--ops: {path}: {type(error).__name__}: {error}") from error
+    OPS_FILES.append(path)
 
 
 # --- primitives ------------------------------------------------------------------------------------------------------

@@ -6,15 +6,19 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+
+from nas_mer.space.ops import OPS_FILES, load_ops
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -50,7 +54,7 @@ def each(
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _prepare, (reports, shared))
+    pool = ProcessPoolExecutor(workers, context, _prepare, (reports, shared, OPS_FILES))
     try:
         futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
         while futures:
@@ -91,20 +95,26 @@ class _Worker:
 _worker: _Worker
 
 
-def _prepare(reports: Queue[Any], shared: tuple[Any, ...]) -> None:
+def _prepare(reports: Queue[Any], shared: tuple[Any, ...], ops: Sequence[Path]) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops its workers
     reports.cancel_join_thread()  # at the end nobody hears what is left; a worker must not wait for that
     torch.set_num_threads(1)
+    for path in ops:
+        load_ops(path)
     _worker = _Worker(reports, shared)
 
 
-def _call(function: Callable[..., object], index: int, task: Any) -> bytes:
-    parent = multiprocessing.parent_process()
+def _end_with_parent() -> None:
+    """End this process when its parent does: one that is killed cannot stop its workers."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
+
+def _call(function: Callable[..., object], index: int, task: Any) -> bytes:
     def report(what: Any) -> None:
-        if parent is not None and not parent.is_alive():
-            os._exit(1)
         _worker.reports.put((index, what))
 
     # Pickled here, because the pool would send each tensor as shared memory, which keeps a file open for each.

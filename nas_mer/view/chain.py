@@ -17,6 +17,7 @@ _GAP = 0.3  # between boxes side by side
 _BETWEEN = 0.25  # between boxes above each other
 _PORTS = 0.16  # between the ends of lines at a box, at most
 _LABEL = 0.13  # the height of a label
+_CLOSE = 0.025  # too close a line to a label
 
 
 class Chain:
@@ -141,7 +142,7 @@ class Chain:
         first, last = sorted((self.layers[link.source], self.layers[link.target]))
         passed = [self._around(name) for name, layer in self.layers.items() if first <= layer <= last]
         far = max(-box.top if link.hop else box.bottom for box in passed)
-        apex = up * (far + 0.16 + 0.2 * abs(x2 - x1) ** 0.7)
+        apex = up * (far + 0.16 + 0.24 * abs(x2 - x1) ** 0.7)
         control = (8 * apex - y1 - y2) / 6  # so that the curve's middle is at the apex
         return [(x1, y1), (x1, control), (x2, control), (x2, y2)]
 
@@ -154,7 +155,10 @@ class Chain:
             if link.label:
                 others = np.concatenate([np.empty((0, 2)), *(line for other, line in lines.items() if other != link)])
                 costs = {
-                    t: 100 * any(label.meets(box) for box in taken) + label.holds(others) + abs(t - 0.5)
+                    t: 100 * any(label.meets(box) for box in taken)
+                    + 10 * label.holds(others)
+                    + label.holds(others, _CLOSE)
+                    + abs(t - 0.5)
                     for t in np.linspace(0.2, 0.8, 41)
                     if (label := _Box.around(_bezier(self.curves[link], t), *link.size))
                 }
@@ -201,9 +205,8 @@ def _link(source: str, target: str, ways: Sequence[Mapping[str, Any]], style: St
         return _Link(source, target, hop, label, colour, 1.8 if chosen else 1.1, chosen, 1.0)
     chosen = any(way["chosen"] for way in ways)
     weight = min(sum(way["weight"] for way in ways), 1.0)
-    heaviest = max(option.weight or 0.0 for decision, _ in items for option in style.decisions[decision])
     if not chosen:
-        colour = tint(colour, 0.3 + 0.7 * min(weight / max(heaviest, 1e-9), 1.0))
+        colour = tint(colour, 0.3 + 0.7 * min(weight / max(style.most[decision] for decision, _ in items), 1.0))
     return _Link(source, target, hop, f"{label} {number(weight)}".strip(), colour, 0.6 + 3.5 * weight, chosen, weight)
 
 
@@ -262,12 +265,13 @@ class _Box(NamedTuple):
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom and other.top < self.bottom
 
-    def holds(self, points: np.ndarray[Any, Any]) -> bool:
-        """Return whether any of `(n, 2)` points lies in it."""
-        return bool(((points > self[:2]) & (points < self[2:])).all(axis=1).any())
+    def holds(self, points: np.ndarray[Any, Any], around: float = 0.0) -> bool:
+        """Return whether any of `(n, 2)` points lies in it, or so far around it."""
+        low, high = np.array(self[:2]) - around, np.array(self[2:]) + around
+        return bool(((points > low) & (points < high)).all(axis=1).any())
 
 
-_FINE = np.linspace(0, 1, 80)
+_FINE = np.linspace(0, 1, 256)
 
 
 def _bezier(points: Sequence[Point], t: float) -> Point:

@@ -105,7 +105,7 @@ def _crossing(source: str, target: str, ways: Sequence[Mapping[str, Any]], style
         decisions |= way["choices"].keys()
         for decision, name in list(way["choices"].items())[-1:]:
             text = f"attention: {way['label']}" if way["kind"] == "hop" else way["label"]
-            rows.append(style.row(text, style.colours[decision, name], option, len(style.decisions[decision])))
+            rows.append(style.row(text, decision, name, option))
             strongest = max(strongest, 0.0 if way["zero"] else way["weight"] or 0.0)
         if not way["choices"] and way["ops"]:
             rows += [Row(line, centred=True) for line in lines_of(way["ops"])]

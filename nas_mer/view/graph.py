@@ -58,9 +58,9 @@ def architecture_figure(space: SearchSpace, weights: Weights | None = None, geno
 
 
 _CAPTION = (
-    "Numbers, bars (all on one scale; the line across: equal weights) and the thickness of lines: architecture "
-    "weights. In a frame: the chosen option. Decided: 1 \u2212 entropy / log(number of options), 0% where all weigh "
-    "the same, 100% where one has all the weight."
+    "Numbers and the thickness of lines: architecture weights. Bars: the same, each decision's on a scale of its own; "
+    "the line across: equal weights. In a frame: the chosen option. Decided: 1 \u2212 entropy / log(number of "
+    "options), 0% where all weigh the same, 100% where one has all the weight."
 )
 
 
@@ -75,7 +75,7 @@ def _title(graph: Architecture, style: Style) -> list[_Line]:
         chosen = ", ".join(f"{decision} {option}" for decision, option in choices.items())
         if style.alone:
             head = style.genotype.name or f"{name} {style.genotype.label}"
-            about.insert(0, f"a genotype of {name}: {chosen}" if chosen else f"a genotype of {name}")
+            about[0] = f"one of the {about[0]} of {name}" + (f": {chosen}" if chosen else "")
         else:
             head = f"{name}: architecture weights"
             about += [f"chosen: {chosen or style.genotype.name}"] if chosen or style.genotype.name else []

@@ -28,17 +28,18 @@ class Style:
         self.decisions: Mapping[str, tuple[Option, ...]] = graph.graph["decisions"]
         self.lengths = sorted({min(d["length"], 4) for _, _, d in graph.edges(data=True) if d["kind"] == "hop"})
         self.colours = _option_colours(graph)
-        weights = [option.weight or 0.0 for options in self.decisions.values() for option in options]
-        self.most = max([1e-9, *weights])  # where all meters end
+        # The greatest weight of each decision.
+        self.most = {name: max(1e-9, *(o.weight or 0.0 for o in options)) for name, options in self.decisions.items()}
         blocks = dict.fromkeys(repetition.block for repetition in graph.graph["repetitions"])
         self.blocks = {block: PALETTE[index % len(PALETTE)] for index, block in enumerate(blocks)}
 
     def option(self, decision: str, option: Option) -> Row:
         """Return the row of an option of a decision."""
-        return self.row(option.name, self.colours[decision, option.name], option, len(self.decisions[decision]))
+        return self.row(option.name, decision, option.name, option)
 
-    def row(self, text: str, colour: Colour, option: Option, options: int) -> Row:
-        """Return the row of an option under another text and colour."""
+    def row(self, text: str, decision: str, name: str, option: Option) -> Row:
+        """Return the row of what stands for an option of a decision (by its name), under a text of its own."""
+        colour = self.colours[decision, name]
         if option.weight is None:
             return Row(text, bold=option.chosen, bar=tint(colour, 0.45 if option.chosen else 0.3), centred=True)
         return Row(
@@ -46,8 +47,8 @@ class Style:
             number(option.weight),
             bold=option.chosen,
             bar=tint(colour, 0.4 + 0.6 * option.weight),
-            part=option.weight / self.most,
-            mark=min(1 / options / self.most, 1.0),
+            part=min(option.weight / self.most[decision], 1.0),
+            mark=min(1 / len(self.decisions[decision]) / self.most[decision], 1.0),
             framed=option.chosen,
         )
 

@@ -210,5 +210,5 @@ def test_impossible_expressions(units, message):
 def test_impossible_cameras_name_all_that_is_wrong():
     with pytest.raises(UserError, match="width 8, gamma 0, noise -1"):
         Camera(width=8, gamma=0, noise=-1)
-    with pytest.raises(UserError, match="flicker nan"):
-        Camera(flicker=float("nan"))
+    with pytest.raises(UserError, match=r"flicker nan, light \(0.7, -0.4\)"):
+        Camera(flicker=float("nan"), light=(0.7, -0.4))

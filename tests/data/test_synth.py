@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_dataset_on_any_number_of_threads():
     threads = cv2.getNumThreads()
     fingerprints = []
     try:
-        for count in (1, 2, 3):
+        for count in (1, 3):
             cv2.setNumThreads(count)
             fingerprints.append(synth(seed=5, subjects=2, clips=3, size=20).fingerprint)
     finally:
@@ -107,7 +107,7 @@ def test_databases_look_different(clips):
 
 def test_expressions_are_of_their_class_and_micro(clips):
     farthest = []
-    for clip in clips:
+    for clip in clips[::3]:
         units = clip.apex.expression.units
         assert set(units) & set(UNITS[clip.sample.label])
         flow = displacement(clip.face, Moment(), Moment(clip.apex.expression), clip.camera)

@@ -3,16 +3,17 @@ import torch
 from torch import nn
 
 from nas_mer.errors import UserError
-from nas_mer.space import OPS, Like, SearchSpace, Shape, json_schema, op
-from nas_mer.space.ops import Dropout
+from nas_mer.space import OPS, Like, SearchSpace, Shape, json_schema, load_ops, op
+from nas_mer.space.ops import OPS_FILES, Dropout
 
 
 @pytest.fixture(autouse=True)
 def registry():
-    before = dict(OPS)
+    before, files = dict(OPS), list(OPS_FILES)
     yield
     OPS.clear()
     OPS.update(before)
+    OPS_FILES[:] = files
 
 
 # --- convolutions -----------------------------------------------------------------------------------------------------
@@ -263,3 +264,25 @@ def test_only_ops_whose_arguments_are_plain_are_registered():
         def reserved(shape: Shape, *, share: str) -> nn.Module: ...
 
     assert not {"positional", "untyped", "reserved"} & OPS.keys()
+
+
+def test_ops_are_loaded_from_a_file_once(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "from torch import nn\n"
+        "from nas_mer.space import Shape, op\n"
+        "@op('mine')\n"
+        "def mine(shape: Shape, *, kernel: int = 1) -> nn.Module:\n"
+        "    return nn.MaxPool2d(kernel)\n"
+    )
+    load_ops(file)
+    load_ops(tmp_path / "." / "mine.py")
+    assert parse("{op: mine, kernel: 4}").graph.shapes["out"] == (4, 2, 2)
+
+    with pytest.raises(UserError, match=r"absent\.py: no such file"):
+        load_ops(tmp_path / "absent.py")
+    file = tmp_path / "broken.py"
+    file.write_text("1 / 0")
+    with pytest.raises(UserError, match=r"broken\.py: ZeroDivisionError: division by zero"):
+        load_ops(file)

@@ -1,7 +1,9 @@
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
+from matplotlib.bezier import BezierSegment
 from matplotlib.colors import to_rgb
 
 from nas_mer.errors import UserError
@@ -78,6 +80,19 @@ def test_lines_are_as_thick_and_as_dark_as_their_weight(rcn, random_weights):
 
 
 _LENGTH_ONE = {("input", "conv"), ("conv", "r0"), ("r0", "r1"), ("r1", "r2"), ("r2", "r3")}
+
+
+@pytest.mark.parametrize("name", ["rcn", "rcn_hops", "rcn_placements"])
+def test_labels_stand_on_their_own_line_and_on_no_other(load, name, random_weights):
+    graph = architecture(load(name), random_weights(load(name)))
+    chain = Chain(panels(graph)[0].graph, Style(graph))
+    lines = {link: BezierSegment(points)(np.linspace(0, 1, 3000)) for link, points in chain.curves.items()}
+    assert len(chain.labels) == sum(bool(link.label) for link in chain.links) > 10
+    for link, middle in chain.labels.items():
+        near = [
+            other for other, line in lines.items() if (abs(line - middle) < np.array(link.size) / 2).all(axis=1).any()
+        ]
+        assert near == [link]
 
 
 def test_what_a_state_reads_stands_left_of_it(space):

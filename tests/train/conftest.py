@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from nas_mer.space import SearchSpace
+from nas_mer.train import Maps, Recipe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Small maps are quicker on one thread, and sums are the same on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def space():
+    return SearchSpace.load("rcn", size=12, feature_maps=4, pool=2)
+
+
+@pytest.fixture(scope="session")
+def data():
+    """30 maps of three classes, each with its own direction of flow in the upper half, in noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    maps = rng.normal(size=(30, 3, 12, 12)).astype(np.float32)
+    maps[:, :2, :6] += 1.5 * np.array([[1, 0], [-1, 0], [0, 1]], np.float32)[labels][:, :, None, None]
+    return Maps(torch.from_numpy(maps), torch.from_numpy(labels), 3, 0.0)
+
+
+def recipe(**changes):
+    return Recipe.model_validate(
+        {
+            "epochs": 3,
+            "batch_size": 8,
+            "optimizer": {"learning_rate": 0.02, "weight_decay": 1e-3},
+            "augment": {"flip": 0.5, "shift": 1},
+        }
+        | changes
+    )
+
+
+@pytest.fixture(name="recipe", scope="session")
+def _recipe():
+    return recipe

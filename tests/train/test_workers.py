@@ -1,0 +1,148 @@
+import multiprocessing
+import os
+import resource
+import signal
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nas_mer.train import Replica, cores, each, train
+from nas_mer.train.workers import one_thread
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """The module of functions that spawned processes can import."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import worker_tasks
+
+    return worker_tasks
+
+
+@pytest.fixture(autouse=True)
+def _no_endless_waiting():
+    """A deadlock ends as a failure; ten minutes are an age for these tests, also on a busy machine."""
+
+    def give_up(*_):
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise TimeoutError("the workers do not end")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(600)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    assert not multiprocessing.active_children()
+
+
+@contextmanager
+def open_files(most):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_any_number_of_workers_gives_the_same(space, data, recipe):
+    genotype = space.genotype("rcn-f")
+    first = Replica(genotype.digest, space.freeze(genotype), "a", np.arange(6, 30), np.arange(6), 0)
+    replicas = [first, replace(first, fold="b"), replace(first, seed=1)]
+    found = {}
+    for workers in (1, 2, 3):
+        results = {(r.fold, r.seed): trained for r, trained in each(train, replicas, (data, recipe(epochs=2)), workers)}
+        assert results.keys() == {("a", 0), ("b", 0), ("a", 1)}
+        found[workers] = results
+    for about, alone in found[1].items():
+        for workers in (2, 3):
+            beside = found[workers][about]
+            assert np.array_equal(alone.logits, beside.logits)
+            assert alone.losses == beside.losses
+            assert alone.weights.keys() == beside.weights.keys()
+            assert all(torch.equal(alone.weights[name], beside.weights[name]) for name in alone.weights)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_tasks_are_done_once_and_heard_in_order(tasks, workers):
+    """However much they report and return: neither full pipes nor open files (one a shared tensor) stop them."""
+    heard = {}
+    with open_files(most=200):
+        results = list(
+            each(
+                tasks.chatty, range(15), (100_000,), workers, lambda task, what: heard.setdefault(task, []).append(what)
+            )
+        )
+    assert sorted(task for task, _ in results) == list(range(15))
+    for task, tensors in results:
+        assert len(tensors) == 20
+        assert all(torch.equal(value, torch.full((3,), float(task))) for value in tensors.values())
+    for task, reports in heard.items():
+        numbers = [number for of, number, _ in reports if of == task]
+        assert numbers == list(range(len(reports)))
+    if workers == 1:
+        assert [len(heard[task]) for task in range(15)] == [4] * 15
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_task_is_the_callers(tasks, workers):
+    done = []
+    with pytest.raises(ValueError, match="two is one too many"):
+        done.extend(task for task, _ in each(tasks.refuses_two, range(2000), (), workers))
+    assert len(done) < 1999
+
+
+def test_workers_stop_when_the_caller_does(tasks, tmp_path):
+    results = each(tasks.waits, range(5), (tmp_path,), 2)
+    assert next(results) == (0, 0)
+    running = [int(file.read_text()) for file in tmp_path.iterdir()]
+    assert len(running) >= 2
+    results.close()
+    for pid in running:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_caller_who_stops_leaves_tasks_undone_in_this_process():
+    started = []
+    results = each(lambda task, report: started.append(task), range(5), (), 1)
+    next(results)
+    results.close()
+    assert started == [0]
+
+
+def test_nothing_to_do_needs_no_worker(tasks):
+    assert list(each(tasks.threads, [], (), 4)) == []
+
+
+def test_tasks_compute_on_one_thread_and_the_caller_keeps_his(tasks):
+    torch.set_num_threads(2)
+    try:
+        assert list(each(tasks.threads, range(2), (), 1)) == [(0, 1), (1, 1)]
+        assert torch.get_num_threads() == 2
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        results = each(tasks.threads, range(2), (), 1)
+        next(results)
+        results.close()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_cores_are_those_that_this_process_may_use():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity on this system")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert cores() == len(before)
