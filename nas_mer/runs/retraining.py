@@ -111,7 +111,7 @@ def continue_retrain(
     sizes: dict[int, list[tuple[_Place, Replica]]] = {}
     graphs = {}
     for name in run.config.genotypes:
-        space, genotype = _genotype(run, name)
+        space, genotype = load_genotype(_file(run, name))
         graphs[name] = (genotype.digest, space.freeze(genotype))
     # Seed by seed, so that a run that is looked at early compares all its genotypes.
     for seed, (name, (digest, graph)), fold in itertools.product(run.config.seeds, graphs.items(), folds):
@@ -196,8 +196,7 @@ def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
         if few := {one.seed for one in group} - {one.seed for one in fullest(group)}:
             seeds = listed(f"seed {seed}" for seed in sorted(few))
             said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
-    searched = [name for name in run.config.genotypes if _genotype(run, name)[1].rank is not None]
-    if searched:
+    if searched := [name for name in run.config.genotypes if Genotype.load(_file(run, name)).rank is not None]:
         said.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
             "scores here are optimistic"
@@ -241,8 +240,8 @@ def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
     return folds
 
 
-def _genotype(run: Run[RetrainConfig], name: str) -> tuple[SearchSpace, Genotype]:
-    return load_genotype(run.path / "genotypes" / f"{name}.yaml")
+def _file(run: Run[RetrainConfig], genotype: str) -> Path:
+    return run.path / "genotypes" / f"{genotype}.yaml"
 
 
 def _places(run: Run[RetrainConfig]) -> list[_Place]:

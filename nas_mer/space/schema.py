@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nas_mer.space import reader
+from nas_mer.space import syntax
 from nas_mer.space.ops import OPS, OpType
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_DOTTED = rf"^{reader.NAME.pattern}(\.{reader.NAME.pattern})*$"
+_DOTTED = rf"^{syntax.NAME.pattern}(\.{syntax.NAME.pattern})*$"
 
 
 def json_schema() -> Schema:
@@ -28,17 +28,17 @@ def json_schema() -> Schema:
         "name": _name("The space's name; genotypes carry it."),
         "title": {"type": "string", "description": "One line on what the space is."},
         "input": _object(
-            reader.INPUT_KEYS,
+            syntax.INPUT_KEYS,
             {
                 "channels": _whole(1, "Channels of the input maps: 3 for flow maps (u, v, strain)."),
                 "size": _whole(1, "Side of the square input maps, in pixels; a dataset's maps are resized to it."),
             },
-            required=reader.INPUT_KEYS,
+            required=syntax.INPUT_KEYS,
             description="The maps that the network takes.",
         ),
         "parameters": {
             "type": "object",
-            "propertyNames": {"pattern": _whole_text(reader.PARAMETER), "not": {"const": "size"}},
+            "propertyNames": {"pattern": _whole_text(syntax.PARAMETER), "not": {"const": "size"}},
             "additionalProperties": {"type": ["number", "boolean"]},
             "description": "Sizes by name, referred to as `$name` or `$name * 2`; they can be set from outside.",
         },
@@ -49,9 +49,9 @@ def json_schema() -> Schema:
             "The states by name: each combines earlier states (or `input`) and applies a module.",
         ),
         "attention": _object(
-            reader.ATTENTION_KEYS,
+            syntax.ATTENTION_KEYS,
             {
-                "unit": {"enum": list(reader.ATTENTION_UNITS), "description": "How an attention map is made."},
+                "unit": {"enum": list(syntax.ATTENTION_UNITS), "description": "How an attention map is made."},
                 "hops": {
                     "type": "object",
                     "propertyNames": {"pattern": _DOTTED},
@@ -63,12 +63,12 @@ def json_schema() -> Schema:
             description="Attention maps of states that multiply later states.",
         ),
         "head": _object(
-            reader.HEAD_KEYS,
+            syntax.HEAD_KEYS,
             {
                 "from": _state("The state that is classified."),
                 "pool": _or_reference(_whole(1), "Side K of the adaptive average pooling before the linear layer."),
             },
-            required=reader.HEAD_KEYS,
+            required=syntax.HEAD_KEYS,
             description="Pooling and a linear classifier.",
         ),
         "constraints": _one_or_list(_ref("constraint"), "What every genotype keeps."),
@@ -80,14 +80,14 @@ def json_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "A search space of nas-mer",
-        **_object(reader.TOP_KEYS, properties, required=("version", "name", "input", "states", "head")),
+        **_object(syntax.TOP_KEYS, properties, required=("version", "name", "input", "states", "head")),
         "$defs": {**_definitions(), **{f"op.{name}": _op(kind) for name, kind in OPS.items()}},
     }
 
 
 def _definitions() -> Schema:
     state = _object(
-        reader.STATE_KEYS,
+        syntax.STATE_KEYS,
         {
             "from": _or_choice(_ref("inputs"), "What it takes: a state, a list of states, or a choice of these."),
             "module": {**_ref("module"), "description": "What is applied to it; nothing by default."},
@@ -98,7 +98,7 @@ def _definitions() -> Schema:
         description="One feature map of the network.",
     )
     use = _object(
-        reader.USE_KEYS,
+        syntax.USE_KEYS,
         {
             "block": _name("The block that stands here."),
             "from": _one_or_list(_state("A state."), "The states that its inputs are, in the block's order."),
@@ -122,11 +122,11 @@ def _definitions() -> Schema:
     )
     use["oneOf"] = [{"required": ["from"]}, {"required": ["after"]}]
     block = _object(
-        reader.BLOCK_KEYS,
+        syntax.BLOCK_KEYS,
         {
             "inputs": _one_or_list(_name("An input."), "What it calls its inputs.", at_least=1),
             "parameters": _one_or_list(
-                {"type": "string", "pattern": _whole_text(reader.PARAMETER)}, "Sizes that each use gives it by `with`."
+                {"type": "string", "pattern": _whole_text(syntax.PARAMETER)}, "Sizes that each use gives it by `with`."
             ),
             "states": _table(_ref("state"), "Its states; they see its inputs and each other."),
             "output": _name("The state that the block's name stands for."),
@@ -140,8 +140,8 @@ def _definitions() -> Schema:
         "additionalProperties": _one_or_list({"type": "string"}, "An option, or several."),
         "description": "Decision -> the options that count.",
     }
-    bounds = {key: _whole(0, f"{key.replace('_', ' ').capitalize()} this many match.") for key in reader.BOUNDS}
-    constraint = _object((*reader.BOUNDS, "of", "forbid"), {**bounds, "of": matches, "forbid": matches})
+    bounds = {key: _whole(0, f"{key.replace('_', ' ').capitalize()} this many match.") for key in syntax.BOUNDS}
+    constraint = _object((*syntax.BOUNDS, "of", "forbid"), {**bounds, "of": matches, "forbid": matches})
     constraint["oneOf"] = [
         {"required": ["forbid"], "maxProperties": 1},
         {"required": ["of", "exactly"], "maxProperties": 2},
@@ -151,11 +151,11 @@ def _definitions() -> Schema:
             "properties": {"exactly": False, "forbid": False},
         },
     ]
-    hop = {"type": "string", "pattern": _whole_text(reader.HOP), "description": "`source -> target`"}
+    hop = {"type": "string", "pattern": _whole_text(syntax.HOP), "description": "`source -> target`"}
     return {
         "reference": {
             "type": "string",
-            "pattern": _whole_text(reader.REFERENCE),
+            "pattern": _whole_text(syntax.REFERENCE),
             "description": "A parameter: `$name` or `$name * 2`.",
         },
         "state": state,
@@ -240,7 +240,7 @@ def _table(value: Schema, description: str, at_least: int = 0) -> Schema:
     """Return the schema of a mapping of names to values."""
     return {
         "type": "object",
-        "propertyNames": {"pattern": _whole_text(reader.NAME)},
+        "propertyNames": {"pattern": _whole_text(syntax.NAME)},
         "additionalProperties": value,
         "minProperties": at_least,
         "description": description,
@@ -250,7 +250,7 @@ def _table(value: Schema, description: str, at_least: int = 0) -> Schema:
 def _or_choice(value: Schema, description: str) -> Schema:
     """Return the schema of a value or a choice of several."""
     choice = _object(
-        reader.CHOICE_KEYS,
+        syntax.CHOICE_KEYS,
         {
             "choose": _table(value, "The options by name, of which one survives.", at_least=1),
             "decision": _name("The decision's name; places with the same one choose alike."),
@@ -274,7 +274,7 @@ def _whole(least: int, description: str = "") -> Schema:
 
 
 def _name(description: str) -> Schema:
-    return {"type": "string", "pattern": _whole_text(reader.NAME), "description": description}
+    return {"type": "string", "pattern": _whole_text(syntax.NAME), "description": description}
 
 
 def _state(description: str) -> Schema:

@@ -16,7 +16,8 @@ from nas_mer.space.decisions import Decisions, Rule, Weights
 from nas_mer.space.genotype import Genotype
 from nas_mer.space.graph import Graph
 from nas_mer.space.isomorphism import Distinct
-from nas_mer.space.reader import Parameters, complete, read
+from nas_mer.space.reader import complete, read
+from nas_mer.space.syntax import Parameters
 
 
 @dataclass(frozen=True)
