@@ -12,7 +12,7 @@ def leaves(parts):
     return tuple(part.detach().requires_grad_() for part in parts)
 
 
-# --- DARTS's toy: L_val = a w - 2 a + 1, L_train = w^2 - 2 a w + a^2 ---------------------------------------------------
+# --- DARTS's toy: L_val = a w - 2 a + 1, L_train = w^2 - 2 a w + a^2 ---
 
 
 def toy_train(w, a):
@@ -61,7 +61,7 @@ def test_the_toys_hypergradient_in_closed_form(order, w, a, xi):
     assert found.item() == pytest.approx((w - 2 * xi * (w - a)) - 2 + 2 * xi * a, rel=1e-9)
 
 
-# --- a smooth network ---------------------------------------------------------------------------------------------------
+# --- a smooth network ---
 
 
 class Smooth:

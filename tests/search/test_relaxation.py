@@ -47,18 +47,21 @@ def test_only_sum_needs_a_floor():
 
 def test_gumbel_noise_draws_options_as_often_as_their_ranking_weight_says():
     """The Gumbel-max theorem: the greatest of alpha plus noise is option i with probability softmax(alpha)_i."""
-    alpha = torch.tensor([0.0, 1.0, -0.5])
+    alpha = torch.tensor([0.0, 1.0, -0.5], dtype=torch.float64)
     draws = torch.Generator().manual_seed(0)
     relaxation = RELAXATIONS["gumbel"]
     mixtures = torch.stack([relaxation.mixture(alpha, uniform_noise(alpha.shape, draws)) for _ in range(4000)])
     counts = mixtures.argmax(1).bincount(minlength=3).numpy()
-    assert stats.chisquare(counts, 4000 * relaxation.weights(alpha).double().numpy()).pvalue > 1e-3
-    torch.testing.assert_close(mixtures.sum(1), torch.ones(4000))
+    assert stats.chisquare(counts, 4000 * relaxation.weights(alpha).numpy()).pvalue > 1e-3
+    torch.testing.assert_close(mixtures.sum(1), torch.ones(4000, dtype=torch.float64))
 
 
-def test_noise_is_uniform_and_has_a_finite_logarithm():
+def test_noise_is_uniform():
     noise = uniform_noise(torch.Size([100_000]), torch.Generator().manual_seed(0))
     assert stats.kstest(noise.numpy(), "uniform").pvalue > 1e-3
-    assert (-(-noise.log()).log()).isfinite().all()
-    extremes = torch.tensor([0.0, 1.0]).clamp_(noise.min(), noise.max())
-    assert (0 < extremes[0]) & (extremes[1] < 1)
+
+
+def test_noise_at_its_ends_is_finite_still(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.tensor([0.0, 1.0, 0.5]))
+    noise = uniform_noise(torch.Size([3]), torch.Generator())
+    assert RELAXATIONS["gumbel"].mixture(torch.zeros(3), noise).isfinite().all()

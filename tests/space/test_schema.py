@@ -5,7 +5,7 @@ from jsonschema import Draft202012Validator
 
 from nas_mer.errors import UserError
 from nas_mer.files import parse_yaml
-from nas_mer.space import OPS, SearchSpace, json_schema, reader, shipped_spaces
+from nas_mer.space import OPS, SearchSpace, json_schema, shipped_spaces, syntax
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -29,14 +29,14 @@ def test_shipped_spaces_fit(name):
 def test_every_key_of_the_reader_is_described():
     definitions = SCHEMA["$defs"]
     tables = {
-        reader.TOP_KEYS: SCHEMA,
-        reader.INPUT_KEYS: SCHEMA["properties"]["input"],
-        reader.HEAD_KEYS: SCHEMA["properties"]["head"],
-        reader.ATTENTION_KEYS: SCHEMA["properties"]["attention"],
-        reader.STATE_KEYS: definitions["state"],
-        reader.USE_KEYS: definitions["use"],
-        reader.BLOCK_KEYS: definitions["block"],
-        (*reader.BOUNDS, "of", "forbid"): definitions["constraint"],
+        syntax.TOP_KEYS: SCHEMA,
+        syntax.INPUT_KEYS: SCHEMA["properties"]["input"],
+        syntax.HEAD_KEYS: SCHEMA["properties"]["head"],
+        syntax.ATTENTION_KEYS: SCHEMA["properties"]["attention"],
+        syntax.STATE_KEYS: definitions["state"],
+        syntax.USE_KEYS: definitions["use"],
+        syntax.BLOCK_KEYS: definitions["block"],
+        (*syntax.BOUNDS, "of", "forbid"): definitions["constraint"],
     }
     for keys, table in tables.items():
         assert set(table["properties"]) == set(keys)
