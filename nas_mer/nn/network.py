@@ -130,9 +130,12 @@ class _Builder:
         self.shared: dict[str, nn.Module] = {}
 
     def sequence(self, module: Module, shape: Shape) -> nn.Sequential:
-        layers = []
+        layers: list[nn.Module] = []
         for op in module:
-            layers.append(self._layer(op, shape))
+            layer = self._layer(op, shape)
+            if isinstance(layer, nn.ReLU) and layers and isinstance(layers[-1], nn.BatchNorm2d):
+                layer.inplace = True  # nobody else reads the norm's output
+            layers.append(layer)
             shape = module_shape((op,), shape, self.graph.shapes)
         return nn.Sequential(*layers)
 

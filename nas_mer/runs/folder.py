@@ -238,7 +238,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device: must be auto, cpu, cuda or cuda:N, found '{name}'") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device: must be auto, cpu, cuda or cuda:N, found '{name}'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device: '{name}' is not there; torch sees {torch.cuda.device_count()} GPUs")
     return device

@@ -1,0 +1,62 @@
+"""What the tests of run folders and of the command line share: a tiny dataset, small sizes, quick recipes."""
+
+import numpy as np
+import pytest
+
+from nas_mer.data import CLASSES, Dataset, Sample
+from nas_mer.search import load_search_recipe
+from nas_mer.space import SearchSpace
+from nas_mer.train import Recipe, load_recipe
+
+SIZES = {"size": 16, "feature_maps": 4, "pool": 2}
+
+
+def made(subjects=(("alpha", "s01"), ("alpha", "s02"), ("beta", "s01"), ("beta", "s02")), classes=CLASSES, size=16):
+    """A dataset in which every subject shows each of these classes once, and its first class twice."""
+    samples = [Sample(*subject, f"{label}_{i}", label) for subject in subjects for i, label in enumerate(classes)]
+    samples += [Sample(*subject, "again", classes[0]) for subject in subjects]
+    maps = np.random.default_rng(0).normal(size=(len(samples), 3, size, size)).astype(np.float32)
+    return Dataset("tiny", maps, tuple(samples))
+
+
+@pytest.fixture(name="made", scope="session")
+def _made():
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of a dataset: 2 databases, 4 subjects, 16 samples."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    made().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def space():
+    return SearchSpace.load("rcn", **SIZES)
+
+
+@pytest.fixture(scope="session")
+def search_recipe():
+    """Three epochs of two steps."""
+    return load_search_recipe("default").model_copy(update={"epochs": 3, "batch_size": 4})
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """Two epochs of two steps."""
+    return load_recipe("default", Recipe).model_copy(update={"epochs": 2, "batch_size": 8})
+
+
+def content(folder):
+    """Every file and folder below a folder, hidden or not, with the bytes and the time of each file."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture(name="content", scope="session")
+def _content():
+    return content
