@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py DATASET [--out benchmarks/speed.json]
 
-Searches `rcn` at 60x60 for 50 epochs with each hypergradient, and retrains one genotype under LOSO with the default recipe
-(20 epochs). Times include starting worker processes, not importing or loading. The second and third search are given as
+Searches `rcn` at 60x60 for 50 epochs with each hypergradient, and retrains one genotype under LOSO with the default
+recipe (20 epochs). Times include starting worker processes, not importing. The second and third search are given as
 ratios to the first, measured in the same run.
 """
 

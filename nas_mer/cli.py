@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,12 +12,22 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from nas_mer import __version__
+from nas_mer.console import (
+    note,
+    out,
+    plural,
+    print_dataset,
+    print_genotypes,
+    print_json,
+    print_scores,
+    print_search,
+    progress_bar,
+    say,
+)
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean, parse_yaml, read_yaml
 from nas_mer.space import OPS, Genotype, SearchSpace, find_genotype, load_genotype, load_ops
@@ -33,10 +41,6 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at run folders and conti
 app.add_typer(data_app, name="data")
 app.add_typer(space_app, name="space")
 app.add_typer(runs_app, name="runs")
-
-# What a user named is shown as it is, without a look for markup in it.
-out = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Order(StrEnum):
@@ -90,10 +94,10 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        _say("error", "red", str(error))
+        say("error", "red", str(error))
         sys.exit(2)
     except OSError as error:
-        _say("error", "red", str(error))
+        say("error", "red", str(error))
         sys.exit(1)
 
 
@@ -125,10 +129,10 @@ def demo(
     """Run the whole chain on a small synthetic composite."""
     from nas_mer.runs.demo import demo as run_demo
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         made = run_demo(folder, workers, progress)
-    _print_search(made.search)
-    _print_scores([made.retrain])
+    print_search(made.search)
+    print_scores([made.retrain])
     out.print("\nLook at:")
     for picture in made.pictures:
         out.print(f"  {picture}", soft_wrap=True)
@@ -152,10 +156,10 @@ def data_synth(
     from nas_mer.data import Dataset, synth
 
     Dataset.check_place(folder)
-    with _progress() as progress:
+    with progress_bar() as progress:
         dataset = synth(seed, subjects, clips, size, flow, lambda done, total: progress(done, total, "rendering"))
     dataset.save(folder)
-    _print_dataset(dataset, folder)
+    print_dataset(dataset, folder)
 
 
 @data_app.command("import")
@@ -177,7 +181,7 @@ def data_import(
 
     dataset = import_maps(tree, ground_truth, channels=channels, table=table)
     dataset.save(folder)
-    _print_dataset(dataset, folder)
+    print_dataset(dataset, folder)
 
 
 @data_app.command("show")
@@ -196,7 +200,7 @@ def data_show(
         montage(dataset, figure)
     if as_json:
         names, samples = np.unique(dataset.subjects, return_counts=True)
-        _print_json(
+        print_json(
             {
                 "name": dataset.name,
                 "samples": len(dataset),
@@ -208,7 +212,7 @@ def data_show(
             }
         )
     else:
-        _print_dataset(dataset, folder)
+        print_dataset(dataset, folder)
 
 
 # --- space ------------------------------------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ def data_show(
 def space_check(space: SpaceArgument, sets: SetOption = None) -> None:
     """Say whether a space is right, and where not."""
     found = SearchSpace.load(space, **_parameters(sets))
-    out.print(f"{found.file}: fine; {_plural(found.size, 'genotype')} of {_plural(len(found.decisions), 'decision')}")
+    out.print(f"{found.file}: fine; {plural(found.size, 'genotype')} of {plural(len(found.decisions), 'decision')}")
 
 
 @space_app.command("show")
@@ -226,7 +230,7 @@ def space_show(space: SpaceArgument, sets: SetOption = None, as_json: JsonOption
     """Show a space's size, decisions and named genotypes."""
     found = SearchSpace.load(space, **_parameters(sets))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "name": found.name,
                 "title": found.title,
@@ -238,7 +242,7 @@ def space_show(space: SpaceArgument, sets: SetOption = None, as_json: JsonOption
             }
         )
         return
-    out.print(f"{found.title}\n{found.name} ({found.hash}): {_plural(found.size, 'genotype')}")
+    out.print(f"{found.title}\n{found.name} ({found.hash}): {plural(found.size, 'genotype')}")
     table = Table("decision", "options", box=None, pad_edge=False)
     for name, options in found.decisions.items():
         table.add_row(name, ", ".join(options))
@@ -254,7 +258,7 @@ def space_schema() -> None:
     """Print the JSON Schema of spaces, for editors."""
     from nas_mer.space.schema import json_schema
 
-    _print_json(json_schema())
+    print_json(json_schema())
 
 
 @space_app.command("ops")
@@ -302,9 +306,9 @@ def search(
     changes = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
     chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
     path = run_out or new_run_path("search", found.name)
-    with _progress(path) as progress:
+    with progress_bar(path) as progress:
         run = run_search(found, data, chosen, path, seeds, top, workers, device, progress)
-    _print_json(run.result) if as_json else _print_search(run)
+    print_json(run.result) if as_json else print_search(run)
 
 
 @app.command()
@@ -324,11 +328,11 @@ def derive(
     found = load_run(run, "search")
     genotypes = derive_genotypes(found, top)
     if not found.finished:
-        _note(f"the search is not finished; continue it with: nas-mer runs resume {run}")
+        note(f"the search is not finished; continue it with: nas-mer runs resume {run}")
     if as_json:
-        _print_json({"genotypes": [genotype_as_json(genotype) for genotype in genotypes]})
+        print_json({"genotypes": [genotype_as_json(genotype) for genotype in genotypes]})
     else:
-        _print_genotypes(genotypes, run)
+        print_genotypes(genotypes, run)
 
 
 @app.command()
@@ -366,9 +370,9 @@ def retrain(
         chosen = chosen.model_copy(update={"epochs": epochs})
     path = run_out or new_run_path("retrain", "-".join(genotype.label for _, genotype in found)[:60])
     only = None if databases is None else [name.strip() for name in databases.split(",")]
-    with _progress(path) as progress:
+    with progress_bar(path) as progress:
         run = run_retrain(found, data, chosen, path, only, seeds, workers, device, progress)
-    _print_json(run.result) if as_json else _print_scores([run])
+    print_json(run.result) if as_json else print_scores([run])
 
 
 @app.command()
@@ -387,9 +391,9 @@ def score(
     found = [load_run(run, "retrain") for run in runs]
     if as_json:
         results = [result_of(run, predictions(run)) for run in found]
-        _print_json({key: [part for result in results for part in result[key]] for key in ("scores", "means", "notes")})
+        print_json({key: [part for result in results for part in result[key]] for key in ("scores", "means", "notes")})
     else:
-        _print_scores(found, detail)
+        print_scores(found, detail)
 
 
 @app.command()
@@ -407,7 +411,7 @@ def compare(
 
     comparison = compare_predictions(_predictions_of(first), _predictions_of(second))
     if as_json:
-        _print_json(comparison.as_json())
+        print_json(comparison.as_json())
     else:
         out.print(comparison_table(comparison))
 
@@ -452,7 +456,7 @@ def runs_list(folder: Annotated[Path, typer.Argument(help="Where to look.", meta
         table.add_row(str(run.path), run.kind, started, state, run.config.dataset.name, str(len(run.config.seeds)))
     out.print(table if found else f"no runs in {folder}")
     for problem in problems:
-        _note(str(problem))
+        note(str(problem))
 
 
 @runs_app.command("show")
@@ -462,7 +466,7 @@ def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
 
     found = load_run(run)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "path": str(found.path),
                 "kind": found.kind,
@@ -482,9 +486,9 @@ def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
     if not found.finished:
         out.print(f"\nnot finished; continue it with: nas-mer runs resume {found.path}", soft_wrap=True)
     elif found.kind == "search":
-        _print_search(found)
+        print_search(found)
     else:
-        _print_scores([found])
+        print_scores([found])
 
 
 @runs_app.command("resume")
@@ -492,29 +496,12 @@ def runs_resume(run: RunArgument, workers: WorkersOption = None, device: DeviceO
     """Continue a run that was stopped."""
     from nas_mer.runs import resume
 
-    with _progress(run) as progress:
+    with progress_bar(run) as progress:
         found = resume(run, workers, device, progress)
-    _print_search(found) if found.kind == "search" else _print_scores([found])
+    print_search(found) if found.kind == "search" else print_scores([found])
 
 
 # --- what the commands share ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress(run: Path | None = None) -> Iterator[Any]:
-    """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
-    text = TextColumn("{task.description}", markup=False)
-    times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    columns = BarColumn(), TaskProgressColumn(), *times, text
-    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-    task = bar.add_task("", total=None)
-    try:
-        with bar:
-            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-    except KeyboardInterrupt:
-        resume = f"; continue it with: nas-mer runs resume {run}" if run is not None and run.exists() else ""
-        err.print(f"interrupted{resume}", soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 def _parameters(sets: list[str] | None) -> dict[str, int | float | bool]:
@@ -573,83 +560,3 @@ def _predictions_of(what: str) -> list[Any]:
     if name not in groups:
         raise UserError(f"{path}: has no genotype '{name}'{did_you_mean(name, groups)}")
     return fullest(groups[name])
-
-
-def _say(word: str, colour: str, text: str) -> None:
-    """Print to stderr, after a coloured word."""
-    err.print(Text.assemble((f"{word}:", colour), f" {text}"), soft_wrap=True)
-
-
-def _note(text: str) -> None:
-    _say("note", "yellow", text)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def _print_dataset(dataset: Any, folder: Path) -> None:
-    shape = "x".join(map(str, dataset.maps.shape[1:]))
-    subjects = len(set(dataset.subjects.tolist()))
-    out.print(f"{folder}: {len(dataset)} maps of {shape}, {subjects} subjects", soft_wrap=True)
-    table = Table("database", *dataset.classes, "samples", "subjects", box=None, pad_edge=False)
-    for database, counts in dataset.counts().items():
-        people = len(set(dataset.subjects[dataset.databases == database].tolist()))
-        table.add_row(database, *map(str, counts.values()), str(sum(counts.values())), str(people))
-    out.print(table)
-
-
-def _print_search(run: Any) -> None:
-    """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
-    result = run.result
-    headings = "decision", "winner", "weight", "second", "weight", "decided", "seeds agree"
-    table = Table(*headings, box=None, pad_edge=False)
-    for name, part in result["decisions"].items():
-        table.add_row(
-            name, part["winner"], f"{part['weight']:.3f}", part["second"] or "-", f"{part['second_weight']:.3f}",
-            f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
-        )  # fmt: skip
-    out.print(Text(str(run.path), "bold"), soft_wrap=True)
-    out.print(table)
-    if result["overlap"] is not None:
-        overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
-        out.print(f"the seeds' top {run.config.top} overlap by {overlap}")
-    for failure in result["failures"].values():
-        _note(f"{failure}; it has no part in the weights")
-    out.print(
-        "protocol shared: the search has seen every subject, "
-        "so a LOSO score of its genotypes on this dataset is optimistic"
-    )
-    files = sorted((run.path / "genotypes").glob("*.yaml"))
-    _print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
-
-
-def _print_genotypes(genotypes: list[Genotype], run: Path) -> None:
-    table = Table("rank", "joint weight", "choices", "file", box=None, pad_edge=False)
-    for genotype in genotypes:
-        choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
-        file = run / "genotypes" / f"{genotype.name}.yaml"
-        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(file))
-    out.print(table)
-
-
-def _print_scores(runs: list[Any], detail: bool = False) -> None:
-    from nas_mer.runs import predictions
-    from nas_mer.runs.retraining import notes
-    from nas_mer.score import by_genotype, class_table, fullest, score_table
-    from nas_mer.score import score as score_predictions
-
-    for run in runs:
-        found = predictions(run)
-        rows = [score_predictions(*fullest(group)) for group in by_genotype(found).values()]
-        out.print(Text(str(run.path), "bold"), soft_wrap=True)
-        out.print(score_table(rows))
-        if detail:
-            for row in rows:
-                out.print(class_table(row))
-        for note in notes(run, found):
-            _note(note)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

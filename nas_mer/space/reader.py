@@ -1,7 +1,7 @@
 """From the YAML of a search space to what it describes.
 
-What is wrong is reported with file, line and key path. `docs/search-spaces.md` describes the form for users, `schema.py`
-for editors.
+What is wrong is reported with file, line and key path. `docs/search-spaces.md` describes the form for users,
+`schema.py` for editors.
 """
 
 from __future__ import annotations

@@ -44,9 +44,7 @@ class TestCreate:
 
     def test_what_is_there_stays(self, run, config, content):
         before = content(run.path)
-        with pytest.raises(
-            UserError, match=r"mine: exists already; .* nas-mer runs resume .*mine, or .* another --out"
-        ):
+        with pytest.raises(UserError, match=r"mine: exists already; .* runs resume .*mine, or choose another --out"):
             create_run(run.path, "retrain", config, lambda folder: None)
         assert content(run.path) == before
 

@@ -26,17 +26,23 @@ def begun(space, tiny, search_recipe, tmp_path, stopping, stop):
     """Begin the same search and stop it when it has told of its progress some times."""
 
     def begin(times, error=stop, workers=1):
+        progress = stopping(times, error)
         with pytest.raises(error):
-            search(
-                space, tiny, search_recipe, tmp_path / "searched", 2, workers=workers, progress=stopping(times, error)
-            )
+            search(space, tiny, search_recipe, tmp_path / "searched", 2, workers=workers, progress=progress)
         return load_run(tmp_path / "searched")
 
     return begin
 
 
 def results(run):
-    return {name: (run.path / name).read_bytes() for name in RESULTS}
+    """All that a run gave, bit for bit."""
+    texts = {name: (run.path / name).read_bytes() for name in RESULTS}
+    return texts | {seed: checkpoint(run, seed) for seed in run.config.seeds}
+
+
+def checkpoint(run, seed):
+    tensors, about = read_tensors(run.path / "seeds" / f"{seed}.safetensors")
+    return about, {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
 
 
 def epochs_of(run):
@@ -46,9 +52,8 @@ def epochs_of(run):
 
 class TestSearch:
     def test_the_run_holds_what_it_needs_and_nothing_else(self, searched, space, content):
-        tops = {f"genotypes/top{rank}.yaml" for rank in (1, 2, 3)}
-        folders = {"genotypes", "seeds"}
-        assert content(searched.path).keys() == {*RESULTS, *tops, *folders, "run.json", "space.yaml"}
+        seeds = {"seeds", "seeds/0.safetensors", "seeds/1.safetensors"}
+        assert content(searched.path).keys() == {*RESULTS, *seeds, "genotypes", "run.json", "space.yaml"}
         assert (searched.path / "space.yaml").read_text() == space.source
         assert searched.config.parameters == space.overrides
 
@@ -103,7 +108,7 @@ class TestSearch:
 
     def test_a_seed_does_not_depend_on_the_others(self, searched, space, tiny, search_recipe, tmp_path):
         alone = search(space, tiny, search_recipe, tmp_path / "alone", workers=1)
-        assert (alone.path / RESULTS[2]).read_bytes() == (searched.path / RESULTS[2]).read_bytes()
+        assert checkpoint(alone, 0) == checkpoint(searched, 0)
 
 
 class TestBeforeARunIsMade:
@@ -160,9 +165,9 @@ class TestStopped:
         assert results(resume(run.path, workers=1)) == results(searched)
         assert content(run.path).keys() == content(searched.path).keys()
 
-    def test_killed_at_random_moments(self, space, tiny, search_recipe, tmp_path, killed, gone, begun, stopping, stop):
+    def test_killed_at_random_moments(self, space, tiny, search_recipe, tmp_path, killed, stopping, stop):
         """Nothing that was told of is lost, and so at most the epoch that ran."""
-        recipe = search_recipe.model_copy(update={"epochs": 40})
+        recipe = search_recipe.model_copy(update={"epochs": 30})
         whole = search(space, tiny, recipe, tmp_path / "whole" / "run", workers=1)
         with pytest.raises(stop):
             search(space, tiny, recipe, tmp_path / "killed" / "run", workers=1, progress=stopping(1))
@@ -173,8 +178,7 @@ class TestStopped:
             killed(run.path, 1, lambda wanted=wanted: len(run.metrics()) >= wanted, rng.uniform(0, 0.04))
             assert not run.finished
             assert epochs_of(run) >= wanted
-        assert (resume(run.path, workers=1).path / RESULTS[2]).read_bytes() == (whole.path / RESULTS[2]).read_bytes()
-        assert run.result == whole.result
+        assert results(resume(run.path, workers=1)) == results(whole)
         assert not list(run.path.rglob(".*"))
 
     def test_a_finished_run_stays_as_it_is(self, searched, content):
@@ -277,9 +281,7 @@ class TestDiverged:
     def test_no_seed_is_left(self, space, tiny, search_recipe, tmp_path):
         wild = search_recipe.weights.model_copy(update={"learning_rate": 1e30})
         recipe = search_recipe.model_copy(update={"weights": wild})
-        message = (
-            r"run: no search succeeded; start another run with another recipe: seed 0: the search diverged in epoch"
-        )
+        message = r"run: no search succeeded; .* another recipe: seed 0: the search diverged in epoch"
         with pytest.raises(UserError, match=message):
             search(space, tiny, recipe, tmp_path / "run", workers=1)
         with pytest.raises(UserError, match=message):

@@ -1,0 +1,129 @@
+"""What the command line prints: results to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from nas_mer.space import Genotype
+
+# What a user named is shown as it is, without a look for markup in it.
+out = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress_bar(run: Path | None = None) -> Iterator[Any]:
+    """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
+    text = TextColumn("{task.description}", markup=False)
+    times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    columns = BarColumn(), TaskProgressColumn(), *times, text
+    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    task = bar.add_task("", total=None)
+    try:
+        with bar:
+            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+    except KeyboardInterrupt:
+        resume = f"; continue it with: nas-mer runs resume {run}" if run is not None and run.exists() else ""
+        err.print(f"interrupted{resume}", soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def say(word: str, colour: str, text: str) -> None:
+    """Print to stderr, after a coloured word."""
+    err.print(Text.assemble((f"{word}:", colour), f" {text}"), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a note to stderr."""
+    say("note", "yellow", text)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_dataset(dataset: Any, folder: Path) -> None:
+    """Print how many samples a dataset has of each database, class and subject."""
+    shape = "x".join(map(str, dataset.maps.shape[1:]))
+    subjects = len(set(dataset.subjects.tolist()))
+    out.print(f"{folder}: {len(dataset)} maps of {shape}, {subjects} subjects", soft_wrap=True)
+    table = Table("database", *dataset.classes, "samples", "subjects", box=None, pad_edge=False)
+    for database, counts in dataset.counts().items():
+        people = len(set(dataset.subjects[dataset.databases == database].tolist()))
+        table.add_row(database, *map(str, counts.values()), str(sum(counts.values())), str(people))
+    out.print(table)
+    for database in dataset.counts():
+        clips = Counter(sample.subject for sample in dataset.samples if sample.database == database)
+        out.print(f"{database}: " + ", ".join(f"{subject} {count}" for subject, count in clips.items()))
+
+
+def print_search(run: Any) -> None:
+    """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
+    result = run.result
+    headings = "decision", "winner", "weight", "second", "weight", "decided", "seeds agree"
+    table = Table(*headings, box=None, pad_edge=False)
+    for name, part in result["decisions"].items():
+        table.add_row(
+            name, part["winner"], f"{part['weight']:.3f}", part["second"] or "-", f"{part['second_weight']:.3f}",
+            f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
+        )  # fmt: skip
+    out.print(Text(str(run.path), "bold"), soft_wrap=True)
+    out.print(table)
+    if result["overlap"] is not None:
+        overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
+        out.print(f"the seeds' top {run.config.top} overlap by {overlap}")
+    for failure in result["failures"].values():
+        note(f"{failure}; it has no part in the weights")
+    out.print(
+        "protocol shared: the search has seen every subject, "
+        "so a LOSO score of its genotypes on this dataset is optimistic"
+    )
+    files = sorted((run.path / "genotypes").glob("*.yaml"))
+    print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
+
+
+def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
+    """Print derived genotypes and their files."""
+    table = Table("rank", "joint weight", "choices", "file", box=None, pad_edge=False)
+    for genotype in genotypes:
+        choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
+        file = run / "genotypes" / f"{genotype.name}.yaml"
+        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(file))
+    out.print(table)
+
+
+def print_scores(runs: list[Any], detail: bool = False) -> None:
+    """Print the scores of retraining runs, and what they lack."""
+    from nas_mer.runs import predictions
+    from nas_mer.runs.retraining import notes
+    from nas_mer.score import by_genotype, class_table, fullest, score_table
+    from nas_mer.score import score as score_predictions
+
+    for run in runs:
+        found = predictions(run)
+        rows = [score_predictions(*fullest(group)) for group in by_genotype(found).values()]
+        out.print(Text(str(run.path), "bold"), soft_wrap=True)
+        out.print(score_table(rows))
+        if detail:
+            for row in rows:
+                out.print(class_table(row))
+        for lack in notes(run, found):
+            note(lack)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 genotype` or `1,000 genotypes`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
