@@ -92,7 +92,7 @@ RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN"
 def main() -> None:
     """Run the command line. Exit status 0: done; 2: the input is wrong; 1: anything else."""
     try:
-        app()
+        app(prog_name="nas-mer")
     except UserError as error:
         say("error", "red", str(error))
         sys.exit(2)

@@ -97,11 +97,11 @@ def print_search(run: Any) -> None:
 
 def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
     """Print derived genotypes and their files."""
-    table = Table("rank", "joint weight", "choices", "file", box=None, pad_edge=False)
+    out.print(f"genotypes in {run / 'genotypes'}:", soft_wrap=True)
+    table = Table("file", "joint weight", "choices", box=None, pad_edge=False)
     for genotype in genotypes:
         choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
-        file = run / "genotypes" / f"{genotype.name}.yaml"
-        table.add_row(str(genotype.rank), f"{genotype.weight:.4g}", choices, str(file))
+        table.add_row(f"{genotype.name}.yaml", f"{genotype.weight:.4g}", choices)
     out.print(table)
 
 

@@ -56,7 +56,8 @@ def each(
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _prepare, (reports, shared, OPS_FILES))
     try:
-        futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
+        with _interrupts_held():
+            futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
         while futures:
             done, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
             running = set(futures.values())
@@ -66,11 +67,25 @@ def each(
                     heard(tasks[index], what)
             for future in done:
                 yield tasks[futures.pop(future)], pickle.loads(future.result())
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
     finally:
-        if futures:
-            for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hear Ctrl-C after the block only; processes that start in it never do, but are stopped by this one."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

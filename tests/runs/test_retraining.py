@@ -301,17 +301,19 @@ genotypes: {bare: {conv: bare}, tame: {conv: tame}}
 """
 
 
+@pytest.fixture(scope="module")
+def wild():
+    return SearchSpace.parse(WILD, "wild.yaml")
+
+
+@pytest.fixture(scope="module")
+def reckless(recipe):
+    """A learning rate that only a network with batch normalisation bears."""
+    optimizer = recipe.optimizer.model_copy(update={"learning_rate": 1e12})
+    return recipe.model_copy(update={"optimizer": optimizer})
+
+
 class TestDiverged:
-    @pytest.fixture(scope="class")
-    def wild(self):
-        return SearchSpace.parse(WILD, "wild.yaml")
-
-    @pytest.fixture(scope="class")
-    def reckless(self, recipe):
-        """A learning rate that only a network with batch normalisation bears."""
-        optimizer = recipe.optimizer.model_copy(update={"learning_rate": 1e12})
-        return recipe.model_copy(update={"optimizer": optimizer})
-
     def test_the_others_go_on(self, wild, tiny, reckless, tmp_path):
         both = [(wild, wild.genotype(name)) for name in ("bare", "tame")]
         run = retrain(both, tiny, reckless, tmp_path / "run", workers=1)

@@ -1,0 +1,597 @@
+"""The command line as a user meets it: what it prints, its exit statuses, and what it leaves behind."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+
+from nas_mer import __version__, cli
+from nas_mer.data import CLASSES
+from nas_mer.runs import load_run
+from nas_mer.space import json_schema, shipped_spaces
+from nas_mer.space.ops import OPS, OPS_FILES
+
+SMALL = ("--set", "size=16", "--set", "feature_maps=4", "--set", "pool=2")
+QUICK = (*SMALL, "--epochs", "1", "--workers", "1")
+
+
+@pytest.fixture
+def nas_mer(monkeypatch, capsys):
+    """Run a command; return its exit status, and what it wrote to stdout and to stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas-mer", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def done(nas_mer):
+    """Run a command that succeeds without a word on stderr; return what it wrote to stdout."""
+
+    def run(*arguments):
+        status, out, err = nas_mer(*arguments)
+        assert (status, err) == (0, "")
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(nas_mer):
+    """Run a command that the user has to correct; return its message."""
+
+    def run(*arguments):
+        status, out, err = nas_mer(*arguments)
+        assert (status, out) == (2, "")
+        assert "Traceback" not in err
+        assert err.startswith("error: ")
+        return err.removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, tmp_path_factory):
+    """A folder with a search `s` and a retraining `r` of rcn-f and rcn, made by commands."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for command in (
+            ["search", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "s"],
+            ["retrain", "rcn-f", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "r"],
+        ):
+            patch.setattr(sys, "argv", ["nas-mer", *map(str, command)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A small published tree: three subjects, one map of each class."""
+    for subject in ("sub01", "s02", "006"):
+        for label in range(3):
+            folder = tmp_path / "tree" / subject / "u_test" / str(label)
+            folder.mkdir(parents=True)
+            image = np.full((8, 8, 3), 40 * label + 1, np.uint8)
+            cv2.imwrite(str(folder / f"{subject}_clip{label}.png"), image)
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """The ground truth of that tree, as the official file spells it."""
+    rows = [(db, s, f"clip{i}", i) for db, s in (("casme2", "sub01"), ("smic", "s02"), ("samm", "6")) for i in range(3)]
+    (tmp_path / "truth.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    return tmp_path / "truth.csv"
+
+
+NUMBER = {"type": "number"}
+PAIR = {"type": "object", "required": ["uar", "uf1"], "properties": {"uar": NUMBER, "uf1": NUMBER}}
+INTEGER = {"type": "integer"}
+SCORES = {
+    "type": "object",
+    "required": ["scores"],
+    "properties": {
+        "scores": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["genotype", "seed", "samples", "folds", "uar", "uf1", "databases"],
+                "properties": {
+                    "genotype": {"type": "string"},
+                    "seed": INTEGER,
+                    "samples": INTEGER,
+                    "folds": INTEGER,
+                    "uar": NUMBER,
+                    "uf1": NUMBER,
+                    "databases": {"type": "object", "minProperties": 1, "additionalProperties": PAIR},
+                },
+            },
+        }
+    },
+}
+GENOTYPES = {
+    "type": "object",
+    "required": ["genotypes"],
+    "properties": {
+        "genotypes": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["rank", "weight", "choices"],
+                "properties": {
+                    "rank": INTEGER,
+                    "weight": {"type": "number", "minimum": 0, "maximum": 1},
+                    "choices": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+        }
+    },
+}
+COUNTS = {
+    "type": "object",
+    "required": ["samples", "subjects", "counts"],
+    "properties": {
+        "samples": INTEGER,
+        "subjects": INTEGER,
+        "counts": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": INTEGER}},
+    },
+}
+SPACE = {
+    "type": "object",
+    "required": ["name", "size", "decisions"],
+    "properties": {
+        "name": {"type": "string"},
+        "size": INTEGER,
+        "decisions": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+    },
+}
+
+
+def document(text, schema):
+    """The only JSON document of a text, if it is as the schema says; JSON has no NaN."""
+    value = json.loads(text, parse_constant=pytest.fail)
+    jsonschema.validate(value, schema)
+    return value
+
+
+class TestJson:
+    def test_data_show(self, done, tiny):
+        found = document(done("data", "show", tiny, "--json"), COUNTS)
+        assert (found["samples"], found["subjects"]) == (16, 4)
+        each = {"negative": 4, "positive": 2, "surprise": 2}
+        assert found["counts"] == {"alpha": each, "beta": each}
+
+    def test_space_show(self, done):
+        found = document(done("space", "show", "rcn", "--json"), SPACE)
+        assert (found["name"], found["size"]) == ("rcn", 2 * 2 * 14)
+        assert found["decisions"]["conv"] == ["standard", "wide"]
+        assert found["decisions"]["recurrent"] == ["plain", "shortcut"]
+        assert len(found["decisions"]["attention"]) == 14
+
+    def test_space_schema(self, done):
+        found = json.loads(done("space", "schema"))
+        assert found == json_schema()
+        jsonschema.Draft202012Validator.check_schema(found)
+
+    def test_search_and_derive(self, done, tiny, tmp_path):
+        told = done("search", "rcn", "--data", tiny, *QUICK, "--out", tmp_path / "s", "--top", "2", "--json")
+        found = document(told, GENOTYPES)
+        assert [genotype["rank"] for genotype in found["genotypes"]] == [1, 2]
+        assert found["genotypes"][0]["choices"].keys() == {"conv", "recurrent", "attention"}
+        again = document(done("derive", tmp_path / "s", "--top", "3", "--json"), GENOTYPES)
+        assert again["genotypes"][:2] == found["genotypes"]
+        assert again.keys() == {"genotypes"}
+        assert len(again["genotypes"]) == 3
+
+    def test_retrain_and_score(self, done, tiny, tmp_path):
+        told = done("retrain", "rcn-f", "--data", tiny, *QUICK, "--out", tmp_path / "r", "--json")
+        found = document(told, SCORES)
+        (score,) = found["scores"]
+        assert (score["genotype"], score["seed"], score["samples"], score["folds"]) == ("rcn-f", 0, 16, 4)
+        assert score["databases"].keys() == {"alpha", "beta"}
+        assert json.loads(done("score", tmp_path / "r", "--json")) == found
+
+    def test_score_of_several_runs_and_seeds(self, done, runs):
+        found = document(done("score", runs / "r", runs / "r", "--json"), SCORES)
+        told = [(score["genotype"], score["seed"]) for score in found["scores"]]
+        assert told == 2 * [("rcn-f", 0), ("rcn-f", 1), ("rcn", 0), ("rcn", 1)]
+        assert [mean["seeds"] for mean in found["means"]] == 4 * [[0, 1]]
+
+    def test_compare(self, done, runs):
+        found = json.loads(done("compare", f"{runs}/r:rcn-f", f"{runs}/r:rcn", "--json"))
+        assert (found["a"]["genotype"], found["b"]["genotype"]) == ("rcn-f", "rcn")
+        assert found["uar"]["difference"] == found["uar"]["b"] - found["uar"]["a"]
+        assert found["verdict"]
+
+    @pytest.mark.parametrize(("name", "kind"), [("s", "search"), ("r", "retrain")])
+    def test_runs_show(self, done, runs, name, kind):
+        found = json.loads(done("runs", "show", runs / name, "--json"))
+        assert (found["kind"], found["finished"]) == (kind, True)
+        assert found["config"]["seeds"] == [0, 1]
+        assert found["result"] == load_run(runs / name).result
+
+
+class TestText:
+    def test_help_is_plain_and_fits_a_terminal(self, nas_mer):
+        commands = [[], ["data"], ["space"], ["runs"], ["demo"], ["search"], ["derive"], ["retrain"], ["score"]]
+        commands += [["compare"], ["graph"], ["data", "synth"], ["data", "import"], ["data", "show"], ["space", "ops"]]
+        commands += [["space", "check"], ["space", "show"], ["space", "schema"], ["runs", "list"], ["runs", "resume"]]
+        for command in commands:
+            status, out, _ = nas_mer(*command, "--help")
+            assert status == 0
+            assert "..." not in out.split("Commands:")[-1].replace("]...", "").replace("}...", "").replace("1, ...", "")
+            assert max(map(len, out.splitlines())) <= 80
+
+    def test_version(self, done):
+        assert done("--version") == f"{__version__}\n"
+
+    def test_data_synth_import_and_show(self, done, tmp_path, tree, truth):
+        assert "casme2 " in done("data", "import", tree, tmp_path / "maps", "--ground-truth", truth)
+        told = done("data", "show", tmp_path / "maps", "--figure", tmp_path / "maps.png")
+        assert told.startswith(f"{tmp_path / 'maps'}: 9 maps of 3x8x8, 3 subjects\n")
+        assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
+        told = done("data", "synth", tmp_path / "made", "--subjects", 2, "--clips", 3, "--size", 8)
+        assert f"{tmp_path / 'made'}: " in told
+        assert all(label in told for label in CLASSES)
+
+    def test_spaces(self, done):
+        for name in shipped_spaces():
+            assert "fine; " in done("space", "check", name)
+        told = done("space", "show", "rcn", *SMALL)
+        assert "56 genotypes" in told
+        assert "feature_maps = 4" in told
+        assert "rcn, rcn-w, rcn-s, rcn-a, rcn-c, rcn-f, rcn-p" in told
+
+    def test_ops_have_readable_arguments(self, done):
+        told = done("space", "ops")
+        assert "kernel: int = 3" in told
+        assert "bias: bool = True" in told
+        assert not any(word in told for word in ("Annotated", "FieldInfo", "typing", "<"))
+        assert all(f"{name}(" in told for name in OPS)
+
+    def test_numbers_may_be_set_as_yaml_writes_them(self, done):
+        assert "dropout = 0.001" in done("space", "show", "rcn", "--set", "dropout=1e-3")
+
+    def test_names_are_shown_as_they_are(self, nas_mer, tiny, tmp_path):
+        out = tmp_path / "[bold]:smile:"
+        _, told, _ = nas_mer("search", "rcn", "--data", tiny, *QUICK, "--out", out)
+        assert f"{out}\n" in told
+
+    def test_what_a_search_says(self, done, runs):
+        told = done("runs", "show", runs / "s")
+        assert "seeds agree" in told
+        assert "protocol shared: the search has seen every subject" in told
+        assert f"genotypes in {runs / 's' / 'genotypes'}:\n" in told
+        assert [f"\ntop{rank}.yaml " in told for rank in (1, 2, 3, 4)] == [True, True, True, False]
+
+    def test_what_a_retraining_says(self, done, runs):
+        told = done("score", runs / "r", "--detail")
+        assert "UAR" in told
+        assert "as surprise" in told
+        assert done("compare", f"{runs}/r:rcn-f", f"{runs}/r:rcn").count("UAR: ") == 1
+
+    def test_runs_are_listed_with_what_is_wrong(self, nas_mer, done, runs, tmp_path):
+        assert [line.split()[:2] for line in done("runs", "list", runs).splitlines()[1:]] == [
+            [str(runs / "s"), "search"],
+            [str(runs / "r"), "retrain"],
+        ]
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken" / "run.json").write_text("{")
+        status, out, err = nas_mer("runs", "list", tmp_path)
+        assert (status, out) == (0, f"no runs in {tmp_path}\n")
+        assert err.startswith(f"note: {tmp_path / 'broken' / 'run.json'}: not readable as JSON")
+
+    def test_searched_genotypes_are_retrained_by_naming_the_run(self, nas_mer, runs, tiny, tmp_path):
+        told = ("--data", tiny, "--epochs", "1", "--workers", "1", "--out", tmp_path / "r")
+        status, out, err = nas_mer("retrain", runs / "s", *told)
+        assert status == 0
+        assert [name in out for name in ("top1", "top2", "top3")] == 3 * [True]
+        assert "found by a search: top1, top2, top3; " in err
+        assert load_run(tmp_path / "r").config.genotypes == ("top1", "top2", "top3")
+
+    @pytest.mark.parametrize("what", ["rcn", "rcn-f", "{runs}/s", "{runs}/s/genotypes/top1.yaml"])
+    def test_graphs(self, done, runs, tmp_path, what):
+        file = tmp_path / "picture.svg"
+        assert done("graph", what.format(runs=runs), "-o", file) == f"{file}\n"
+        assert b"<svg" in file.read_bytes()
+
+    def test_a_graph_of_a_search_over_its_epochs(self, done, runs, tmp_path):
+        done("graph", runs / "s", "--history", "-o", tmp_path / "history.pdf")
+        assert (tmp_path / "history.pdf").read_bytes().startswith(b"%PDF")
+
+
+class TestRefused:
+    def test_space_and_parameters(self, refused, tmp_path):
+        assert "did you mean 'rcn'?" in refused("space", "check", "rnc")
+        assert "did you mean 'feature_maps'?" in refused("space", "check", "rcn", "--set", "feature_map=3")
+        for wrong in ("pool", "pool=", "pool=[", "pool=big", "pool={a: 1}", "pool=no"):
+            assert f"write NAME=VALUE with a number, true or false, found '{wrong}'" in refused(
+                "space", "check", "rcn", "--set", wrong
+            )
+        (tmp_path / "mine.yaml").write_text("version: 1\nname: mine\nsttes: {}\n")
+        message = refused("space", "check", tmp_path / "mine.yaml")
+        assert f"{tmp_path / 'mine.yaml'}:3: sttes: unknown key 'sttes'; did you mean 'states'?" in message
+
+    def test_typos_of_commands_and_options(self, nas_mer, tiny):
+        none = ["search", "rcn", "--data", tiny, "--seeds", "0"]
+        for wrong in (["serch"], ["search"], none, ["score"], ["runs", "x"]):
+            status, out, err = nas_mer(*wrong)
+            assert (status, out) == (2, "")
+            assert "Usage: nas-mer" in err
+            assert "Traceback" not in err
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("sub01_clip1.png", b"\x89PNG\r\n cut short", "not readable as an image: '{file}'"),
+            ("sub01_clip1.png", b"", "not readable as an image: '{file}'"),
+            ("sub01_clip1.png", (9, 8), "size other than the 8 x 8 of most: '{file}' (8 x 9)"),
+            ("clip1.png", (8, 8), "{file}: the name must be sub01_<clip>.png"),
+        ],
+    )
+    def test_import_of_a_wrong_image(self, refused, tree, tmp_path, name, content, message):
+        file = tree / "sub01" / "u_test" / "1" / name
+        file.write_bytes(content) if isinstance(content, bytes) else cv2.imwrite(str(file), np.zeros((*content, 3)))
+        assert message.format(file=file) in refused("data", "import", tree, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_import_of_labels_that_contradict_the_ground_truth(self, refused, tree, truth, tmp_path):
+        truth.write_text(truth.read_text().replace("samm,6,clip2,2", "samm,6,clip2,0"))
+        message = refused("data", "import", tree, tmp_path / "out", "--ground-truth", truth)
+        assert "truth.csv: 1 labels that contradict the ground truth: " in message
+        assert "samm/006/clip2 (here surprise, there negative)" in message
+        assert not (tmp_path / "out").exists()
+
+    def test_import_of_a_subject_without_samples(self, refused, tree, tmp_path):
+        (tree / "sub07" / "u_test" / "0").mkdir(parents=True)
+        assert "subjects without a single map in u_test: sub07" in refused("data", "import", tree, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_import_of_a_map_with_nan(self, refused, tmp_path):
+        (tmp_path / "maps").mkdir()
+        np.save(tmp_path / "maps" / "good.npy", np.zeros((3, 8, 8), np.float32))
+        np.save(tmp_path / "maps" / "bad.npy", np.full((3, 8, 8), np.nan, np.float32))
+        (tmp_path / "maps" / "table.csv").write_text(
+            "database,subject,clip,label\nmine,s1,good,negative\nmine,s2,bad,positive\n"
+        )
+        message = refused("data", "import", tmp_path / "maps", tmp_path / "out")
+        assert message == f"NaN or infinity: '{tmp_path / 'maps' / 'bad.npy'}'\n"
+        assert not (tmp_path / "out").exists()
+
+    def test_import_of_the_folder_above(self, refused, tree, truth, tmp_path):
+        assert f"did you mean {tree}?" in refused("data", "import", tmp_path, tmp_path / "out")
+
+    def test_a_place_that_is_taken(self, refused, tiny, runs, tree, tmp_path, content):
+        (tmp_path / "taken").mkdir()
+        (tmp_path / "taken" / "thesis.txt").write_text("dear")
+        for command in (["data", "import", tree], ["data", "synth"]):
+            assert "exists and is not a dataset" in refused(*command, tmp_path / "taken")
+        assert "holds something else than a demo" in refused("demo", "--out", tmp_path / "taken")
+        assert "holds something else than a demo" in refused("demo", "--out", tiny.parent)
+        for command in (["search", "rcn"], ["retrain", "rcn-f"]):
+            assert "taken: exists already" in refused(*command, "--data", tiny, "--out", tmp_path / "taken")
+        assert content(tmp_path / "taken").keys() == {"thesis.txt"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["search", "rcn", "--data", "nowhere"], "nowhere: not a dataset: no such folder"),
+            (["search", "rcn", "--data", "{tiny}", "--recipe", "defult"], "did you mean 'default'?"),
+            (["search", "rcn", "--data", "{tiny}", "--recipe", "paper"], "known: darts, default"),
+            (["search", "rcn", "--data", "{tiny}", "--recipe", "gone.yaml"], "gone.yaml: no such file"),
+            (["search", "rcn", "--data", "{tiny}", "--device", "cuda:77"], "--device: 'cuda:77' is not there"),
+            (["search", "gone.yaml", "--data", "{tiny}"], "gone.yaml: no such file"),
+            (["retrain", "rcn-ff", "--data", "{tiny}"], "no genotype is called 'rcn-ff'; did you mean 'rcn-f'?"),
+            (["retrain", "gone.yaml", "--data", "{tiny}"], "gone.yaml: no such file"),
+            (["retrain", "rcn-f", "--data", "{tiny}", "--databases", "alpa"], "did you mean 'alpha'?"),
+            (["retrain", "rcn-f", "--data", "{tiny}", "--databases", ""], "has no database ''"),
+            (["retrain", "rcn-f", "--data", "{tiny}", "--set", "size=3"], "max_pool(kernel=2) does not fit"),
+            (["retrain", "rcn-f", "--data", "{tiny}", "--device", "gpu"], "--device: must be auto, cpu, cuda or"),
+        ],
+    )
+    def test_what_is_not_there(self, refused, tiny, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        arguments = [argument.format(tiny=tiny) for argument in arguments]
+        assert message in refused(*arguments, "--out", "out/new")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_datasets_that_cannot_be_split(self, refused, made, tmp_path):
+        made(subjects=[("alpha", "s01")]).save(tmp_path / "one")
+        made(classes=("negative", "positive")).save(tmp_path / "two")
+        for command, one, two in (
+            (["search", "rcn"], "2 parts need as many subjects, found alpha/s01", "samples of 'surprise', found none"),
+            (["retrain", "rcn-f"], "needs two subjects or more, found alpha/s01", "no sample of surprise is left"),
+        ):
+            assert one in refused(*command, "--data", tmp_path / "one", "--out", tmp_path / "run")
+            assert two in refused(*command, "--data", tmp_path / "two", "--out", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_recipe_with_mistakes(self, refused, tiny, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text("epochs: 0\nbatchsize: 3\noptimizer: {learning_rate: fast}\n")
+        message = refused("retrain", "rcn-f", "--data", tiny, "--recipe", file, "--out", tmp_path / "run")
+        assert f"{file}:1: epochs: " in message
+        assert f"{file}:2: batchsize: unknown key 'batchsize'; did you mean 'batch_size'?" in message
+        assert f"{file}:3: optimizer.learning_rate: " in message
+        assert not (tmp_path / "run").exists()
+
+    def test_a_genotype_of_another_space(self, refused, runs, tiny, tmp_path):
+        genotype = runs / "s" / "genotypes" / "top1.yaml"
+        message = refused(
+            "retrain", genotype, "--data", tiny, "--space", shipped_spaces()["rcn_hops"], "--out", tmp_path / "run"
+        )
+        assert f"{genotype}: belongs to space 'rcn' (" in message
+        assert ", not to 'rcn_hops'" in message
+        assert not (tmp_path / "run").exists()
+
+    def test_runs_of_the_wrong_kind(self, refused, runs, tmp_path):
+        assert "r: is a retrain run; this needs a search run" in refused("derive", runs / "r")
+        assert "r: is a retrain run; this needs a search run" in refused("graph", runs / "r", "-o", tmp_path / "x.svg")
+        for command in (["score", runs / "s"], ["compare", runs / "s", runs / "s"]):
+            assert "s: is a search run; this needs a retrain run" in refused(*command)
+        assert "--history needs a search run" in refused("graph", "rcn", "--history", "-o", tmp_path / "x.svg")
+        assert "written as .pdf, .png, .svg, found '.gif'" in refused("graph", "rcn", "-o", tmp_path / "x.gif")
+        for command in ("score", "derive"):
+            assert "no such run" in refused(command, tmp_path / "gone")
+            assert "no run.json in it" in refused(command, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_run_folder_cut_short(self, refused, runs, tmp_path):
+        (tmp_path / "run").mkdir()
+        whole = (runs / "r" / "run.json").read_text()
+        (tmp_path / "run" / "run.json").write_text(whole[: len(whole) // 2])
+        for command in (["score"], ["derive"], ["runs", "show"], ["runs", "resume"]):
+            message = refused(*command, tmp_path / "run")
+            assert f"{tmp_path / 'run' / 'run.json'}: not readable as JSON" in message
+            assert "cut short" in message
+
+    def test_comparing_what_cannot_be_compared(self, refused, nas_mer, runs, tiny, tmp_path):
+        nas_mer("retrain", "rcn", "--data", tiny, *QUICK, "--databases", "beta", "--out", tmp_path / "part")
+        message = refused("compare", f"{runs}/r:rcn", tmp_path / "part")
+        assert "do not cover the same samples" in message
+        assert "only the first has alpha/s01/again, alpha/s01/negative_0" in message
+        assert f"r: holds 2 genotypes; name one, as in {runs}/r:rcn-f" in refused("compare", runs / "r", runs / "r")
+        assert "no genotype 'rcn-g'; did you mean 'rcn-f'?" in refused("compare", f"{runs}/r:rcn", f"{runs}/r:rcn-g")
+
+
+BLUR = '''
+from torch import nn
+
+from nas_mer.space import Shape, op
+
+
+@op("{name}")
+def blur(shape: Shape, *, kernel: int = 3) -> nn.Module:
+    """A fixed box filter."""
+    return nn.AvgPool2d(kernel, stride=1, padding=kernel // 2)
+'''
+BLURRED = """
+version: 1
+name: blurred
+input: {{channels: 3, size: 16}}
+states:
+  conv:
+    from: input
+    module:
+      decision: conv
+      choose:
+        sharp: [{{op: conv, channels: 4, kernel: 3, stride: 3}}, batch_norm, relu]
+        soft: [{name}, {{op: conv, channels: 4, kernel: 3, stride: 3}}, batch_norm, relu]
+head: {{from: conv, pool: 2}}
+genotypes: {{soft-one: {{conv: soft}}}}
+"""
+
+
+class TestOps:
+    @pytest.fixture
+    def blurred(self, tmp_path, request):
+        """A user's file of ops, and a space that uses one."""
+        name = f"blur{len(OPS_FILES)}"
+        (tmp_path / "json.py").write_text(BLUR.format(name=name))  # the name of a module that is in use
+        (tmp_path / "blurred.yaml").write_text(BLURRED.format(name=name))
+        yield name, tmp_path / "json.py", tmp_path / "blurred.yaml"
+        OPS.pop(name, None)
+
+    def test_an_op_of_ones_own(self, done, nas_mer, refused, blurred, tiny, tmp_path):
+        name, ops, space = blurred
+        message = refused("search", space, "--data", tiny, "--out", tmp_path / "s")
+        assert f"blurred.yaml:12: states.conv.module.choose.soft[0]: no op or module is called '{name}'" in message
+        assert "--ops" in message
+        assert not (tmp_path / "s").exists()
+
+        assert f"{name}(kernel: int = 3)\n    A fixed box filter." in done("--ops", ops, "space", "ops")
+        assert "2 genotypes of 1 decision" in done("--ops", ops, "--ops", ops, "space", "check", space)
+        told = done("--ops", ops, "search", space, "--data", tiny, "--epochs", 1, "--out", tmp_path / "s", "--json")
+        found = json.loads(told)
+        assert found["genotypes"][0]["choices"].keys() == {"conv"}
+
+    def test_worker_processes_know_it(self, done, nas_mer, blurred, tiny, tmp_path):
+        _, ops, space = blurred
+        told = ("--data", tiny, "--epochs", 1, "--workers", 2, "--out", tmp_path / "r")
+        assert "soft-one" in done("--ops", ops, "retrain", "soft-one", "--space", space, *told)
+
+    def test_a_run_is_scored_without_it(self, done, nas_mer, blurred, tiny, tmp_path):
+        name, ops, space = blurred
+        told = ("--data", tiny, "--epochs", 1, "--workers", 1, "--out", tmp_path / "r")
+        done("--ops", ops, "retrain", "soft-one", "--space", space, *told)
+        OPS.pop(name)
+        assert "soft-one" in done("score", tmp_path / "r")
+
+    def test_files_that_are_none(self, refused, tmp_path):
+        (tmp_path / "broken.py").write_text("1 / 0")
+        (tmp_path / "notes.txt").write_text("hello")
+        assert "broken.py: ZeroDivisionError: division" in refused("--ops", tmp_path / "broken.py", "space", "ops")
+        assert "notes.txt: not a Python file" in refused("--ops", tmp_path / "notes.txt", "space", "ops")
+        assert "gone.py: no such file" in refused("--ops", tmp_path / "gone.py", "space", "ops")
+
+
+class TestStopped:
+    def test_it_says_how_to_go_on(self, nas_mer, tiny, tmp_path, monkeypatch):
+        def stopped(self):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("nas_mer.search.BilevelSearch.run_epoch", stopped)
+            status, out, err = nas_mer("search", "rcn", "--data", tiny, *QUICK, "--out", tmp_path / "s")
+        assert (status, out) == (1, "")
+        assert err == f"interrupted; continue it with: nas-mer runs resume {tmp_path / 's'}\n"
+        status, _, err = nas_mer("derive", tmp_path / "s")
+        assert status == 2
+        assert "the search has no finished epoch yet" in err
+        status, out, err = nas_mer("runs", "resume", tmp_path / "s", "--workers", "1")
+        assert (status, err) == (0, "")
+        assert "top1.yaml" in out
+
+    def test_derive_says_that_there_is_more_to_come(self, nas_mer, runs, tmp_path, content):
+        shutil.copytree(runs / "s", tmp_path / "s")
+        (tmp_path / "s" / "result.json").unlink()
+        status, out, err = nas_mer("derive", tmp_path / "s", "--json")
+        assert status == 0
+        document(out, GENOTYPES)
+        assert err == f"note: the search is not finished; continue it with: nas-mer runs resume {tmp_path / 's'}\n"
+        status, out, _ = nas_mer("runs", "show", tmp_path / "s")
+        assert status == 0
+        assert f"not finished; continue it with: nas-mer runs resume {tmp_path / 's'}" in out
+
+
+class TestProcess:
+    """The same from outside."""
+
+    # A process that was started in the background may have been told to ignore Ctrl-C.
+    MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas_mer.cli import main; main()"
+    COMMAND = (sys.executable, "-c", MAIN)
+
+    def test_an_error(self, tmp_path):
+        command = [*self.COMMAND, "score", "gone"]
+        told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (told.returncode, told.stdout, told.stderr) == (2, "", "error: gone: no such run\n")
+
+    def test_interrupted(self, tiny, tmp_path):
+        run = tmp_path / "r"
+        told = ("--data", str(tiny), *SMALL, "--epochs", "100000", "--out", str(run))
+        command = [*self.COMMAND, "retrain", "rcn-f", *told]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            while not (run / "metrics.jsonl").exists():
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=300)
+        assert (process.returncode, out) == (1, "")
+        assert err == f"interrupted; continue it with: nas-mer runs resume {run}\n"
