@@ -575,8 +575,8 @@ class TestProcess:
     """The same from outside."""
 
     # A process that was started in the background may have been told to ignore Ctrl-C.
-    MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas_mer.cli import main; main()"
-    COMMAND = (sys.executable, "-c", MAIN)
+    HEAR = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    COMMAND = (sys.executable, "-c", f"{HEAR}; from nas_mer.cli import main; main()")
 
     def test_an_error(self, tmp_path):
         command = [*self.COMMAND, "score", "gone"]
