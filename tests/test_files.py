@@ -15,6 +15,7 @@ from nas_mer.files import (
     read_json,
     read_yaml,
     replacing,
+    sweep,
     write_json,
     write_text,
     write_yaml,
@@ -98,6 +99,18 @@ class TestReplacing:
         with pytest.raises(FileNotFoundError), replacing(path):
             pass
         assert only(tmp_path, "thing")
+
+
+def test_what_a_killed_process_left_is_swept_away_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "run.unfinished").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("nas_mer.files.shutil.rmtree", lambda *_, **__: None)  # it is killed before it clears up
+        write_text(tmp_path / "run" / "thing", "whole")
+    assert len(list((tmp_path / "run").iterdir())) == 2
+    sweep(tmp_path)
+    assert only(tmp_path / "run", "thing")
+    assert only(tmp_path, ".git", "run", "run.unfinished")
 
 
 class TestJson:

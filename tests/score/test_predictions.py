@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas_mer.errors import UserError
-from nas_mer.score import Predictions
+from nas_mer.score import Predictions, fullest, score
 from nas_mer.score.predictions import check_same_samples, check_seeds, listed
 
 
@@ -114,3 +114,11 @@ def test_seeds_belong_together(predictions):
         check_seeds([predictions, replace(shortened(predictions, slice(3)), seed=1)])
     with pytest.raises(UserError, match="no predictions"):
         check_seeds([])
+
+
+def test_the_fullest_seeds_cover_the_most_samples_and_the_same(predictions):
+    again, part = replace(predictions, seed=1), replace(shortened(predictions, slice(6)), seed=2)
+    assert fullest([part, predictions, again]) == [predictions, again]
+    other = replace(shortened(predictions, slice(6, 12)), seed=3)  # as many, but others
+    assert fullest([part, other]) == [part]
+    assert score(*fullest([other, part, again])).seeds == (1,)
