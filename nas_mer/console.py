@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,9 +27,9 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 def progress_bar(run: Path | None = None) -> Iterator[Any]:
     """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
     text = TextColumn("{task.description}", markup=False)
-    times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    columns = BarColumn(), TaskProgressColumn(), *times, text
-    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    columns = BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("left"), text
+    # A step may take minutes: the speed is that of the last ten.
+    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal, speed_estimate_period=600)
     task = bar.add_task("", total=None)
     try:
         with bar:
