@@ -16,7 +16,8 @@ import torch
 from nas_mer.data import Dataset, subject_parts
 from nas_mer.score.metrics import confusion, uar, uf1
 from nas_mer.space import find_genotype
-from nas_mer.train import Maps, Recipe, Replica, cores, each, load_recipe, train
+from nas_mer.train import Maps, Recipe, Replica, load_recipe, train
+from nas_mer.workers import cores, each
 
 BASE = load_recipe("default", Recipe).model_dump() | {"augment": {"flip": 0.0, "shift": 0}}
 CANDIDATES: dict[str, dict[str, object]] = {

@@ -22,7 +22,8 @@ from nas_mer.files import write_json
 from nas_mer.runs import retrain, search
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace, find_genotype
-from nas_mer.train import Recipe, cores, load_recipe
+from nas_mer.train import Recipe, load_recipe
+from nas_mer.workers import cores
 
 
 def seconds(call: Callable[[], object]) -> float:

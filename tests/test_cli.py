@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import cv2
 import jsonschema
@@ -569,6 +570,14 @@ class TestStopped:
         assert f"not finished; continue it with: nas-mer runs resume {tmp_path / 's'}" in out
 
 
+def interrupted(process):
+    """Press Ctrl-C, again if it was not heard; return what the process has said."""
+    while True:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=60)
+
+
 class TestProcess:
     """The same from outside."""
 
@@ -589,7 +598,6 @@ class TestProcess:
             while not (run / "metrics.jsonl").exists():
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=300)
+            out, err = interrupted(process)
         assert (process.returncode, out) == (1, "")
         assert err == f"interrupted; continue it with: nas-mer runs resume {run}\n"

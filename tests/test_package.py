@@ -12,7 +12,21 @@ from nas_mer.errors import UserError
 from nas_mer.space import SearchSpace, shipped_spaces
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["errors", "files", "data", "space", "nn", "train", "search", "score", "view", "runs", "console", "cli"]
+LAYERS = [
+    "errors",
+    "files",
+    "workers",
+    "data",
+    "space",
+    "nn",
+    "train",
+    "search",
+    "score",
+    "view",
+    "runs",
+    "console",
+    "cli",
+]
 
 
 class TestBuild:

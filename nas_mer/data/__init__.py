@@ -4,7 +4,7 @@ from nas_mer.data.dataset import CHANNELS, CLASSES, DATABASES, Dataset, Sample
 from nas_mer.data.importing import canonical_subject, import_maps, read_ground_truth
 from nas_mer.data.montage import montage
 from nas_mer.data.splits import Fold, bilevel_halves, loso_folds, subject_parts
-from nas_mer.data.synth import synth
+from nas_mer.data.synthetic import synth
 
 __all__ = [
     "CHANNELS",

@@ -28,7 +28,8 @@ from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.files import Node, read_json, replacing, write_json, write_text
 from nas_mer.space import INPUT, SearchSpace
-from nas_mer.train import Maps, cores
+from nas_mer.train import Maps
+from nas_mer.workers import cores
 
 Kind = Literal["search", "retrain"]
 ConfigT = TypeVar("ConfigT", bound="Config")

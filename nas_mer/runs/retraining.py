@@ -38,9 +38,9 @@ from nas_mer.runs.folder import (
 )
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 from nas_mer.score import Predictions, as_json, by_genotype, fullest, score
-from nas_mer.space import INPUT, Genotype, SearchSpace, load_genotype
-from nas_mer.train import Maps, Recipe, Replica, Trained, each, train
-from nas_mer.train.workers import Report
+from nas_mer.space import INPUT, Genotype, SearchSpace, load_genotype, same_ops
+from nas_mer.train import Maps, Recipe, Replica, Trained, train
+from nas_mer.workers import Report, each
 
 
 class RetrainConfig(Config):
@@ -124,7 +124,7 @@ def continue_retrain(
     run.write_metrics({**place.about, **about} for place, about in finished.items())
     for size, tasks in sizes.items():
         shared = (maps_of(dataset, size, target), run.config.recipe)
-        for (place, _), trained in each(_train, tasks, shared, pick_workers(workers, target)):
+        for (place, _), trained in each(_train, tasks, shared, pick_workers(workers, target), setup=same_ops()):
             losses = [loss if math.isfinite(loss) else None for loss in trained.losses]
             about = {"losses": losses, "failure": trained.failure}
             tensors = {"logits": torch.from_numpy(trained.logits), **trained.weights}

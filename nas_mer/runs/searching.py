@@ -31,10 +31,10 @@ from nas_mer.runs.folder import (
 from nas_mer.runs.tensors import packed, unpacked, write_tensors
 from nas_mer.search import BilevelSearch, DivergedError, Epoch, SearchRecipe
 from nas_mer.search.decided import overlap, verdict
-from nas_mer.space import INPUT, Genotype, Graph, SearchSpace
-from nas_mer.train import Maps, each
+from nas_mer.space import INPUT, Genotype, Graph, SearchSpace, same_ops
+from nas_mer.train import Maps
 from nas_mer.train.recipe import Count
-from nas_mer.train.workers import Report
+from nas_mer.workers import Report, each
 
 
 class SearchConfig(Config):
@@ -158,7 +158,7 @@ def continue_search(
             progress(done, config.recipe.epochs * len(seeds), f"validation UAR {state.epochs[-1].valid_uar:.3f}")
 
     shared = (space.graph, data, config.recipe)
-    for task, checkpoint in each(_search, tasks, shared, pick_workers(workers, target), keep):
+    for task, checkpoint in each(_search, tasks, shared, pick_workers(workers, target), keep, same_ops()):
         keep(task, checkpoint)
     genotypes = derive(run, config.top)
     run.finish(_result(run, space, genotypes))

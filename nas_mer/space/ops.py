@@ -24,8 +24,9 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -177,6 +178,16 @@ def load_ops(path: Path) -> None:
     except Exception as error:
         raise UserError(f"--ops: {path}: {type(error).__name__}: {error}") from error
     OPS_FILES.append(path)
+
+
+def same_ops() -> Callable[[], None]:
+    """Return what gives another process the ops of this one."""
+    return partial(_load_all, tuple(OPS_FILES))
+
+
+def _load_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        load_ops(path)
 
 
 # --- primitives ------------------------------------------------------------------------------------------------------

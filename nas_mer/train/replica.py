@@ -16,7 +16,7 @@ from nas_mer.space import Graph
 from nas_mer.train.batches import Normaliser, flipped, shifted, shuffled
 from nas_mer.train.recipe import Recipe
 from nas_mer.train.streams import stream, stream_seed
-from nas_mer.train.workers import Report
+from nas_mer.workers import Report
 
 
 @dataclass(frozen=True)

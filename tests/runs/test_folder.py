@@ -10,7 +10,7 @@ from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import find_runs, load_run, new_run_path
 from nas_mer.runs.folder import Config, DatasetReference, create_run, open_run, pick_device, pick_workers
-from nas_mer.train import cores
+from nas_mer.workers import cores
 
 KINDS = {"search": Config, "retrain": Config}
 

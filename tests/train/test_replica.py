@@ -10,6 +10,7 @@ from nas_mer.train import Replica, train
 from nas_mer.train.batches import Normaliser
 from nas_mer.train.replica import _class_weights
 from nas_mer.train.streams import stream, stream_seed
+from nas_mer.workers import each
 
 TRAIN, TEST = np.arange(6, 30), np.arange(6)
 
@@ -193,3 +194,19 @@ def test_augmentation_changes_training_and_nothing_else_draws_from_it(replica, d
     symmetric = replace(data, maps=maps)
     none = recipe(augment={}, normalise="none")
     assert same(run(replica, symmetric, none), run(replica, symmetric, recipe(augment={"flip": 0.5}, normalise="none")))
+
+
+def test_any_number_of_workers_gives_the_same(replica, data, recipe):
+    replicas = [replica, replace(replica, fold="b"), replace(replica, seed=1)]
+    found = {}
+    for workers in (1, 2, 3):
+        results = {(r.fold, r.seed): trained for r, trained in each(train, replicas, (data, recipe(epochs=2)), workers)}
+        assert results.keys() == {("smic/s01", 0), ("b", 0), ("smic/s01", 1)}
+        found[workers] = results
+    for about, alone in found[1].items():
+        for workers in (2, 3):
+            beside = found[workers][about]
+            assert np.array_equal(alone.logits, beside.logits)
+            assert alone.losses == beside.losses
+            assert alone.weights.keys() == beside.weights.keys()
+            assert all(torch.equal(alone.weights[name], beside.weights[name]) for name in alone.weights)

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from nas_mer.data.faces import ACTION_UNITS, Camera, Expression, Moment, Pose, displacement, render
-from nas_mer.data.portrait import Face
+from nas_mer.data.synthetic.faces import ACTION_UNITS, Camera, Expression, Moment, Pose, displacement, render
+from nas_mer.data.synthetic.portrait import Face
 from nas_mer.errors import UserError
 
 CAMERA = Camera(width=200, height=230)

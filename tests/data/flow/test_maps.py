@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_mer.data.faces import Camera, Expression, Moment, Pose, displacement, render
 from nas_mer.data.flow import METHODS, assemble, flow_map, optical_flow, strain
-from nas_mer.data.portrait import Face
+from nas_mer.data.synthetic.faces import Camera, Expression, Moment, Pose, displacement, render
+from nas_mer.data.synthetic.portrait import Face
 from nas_mer.errors import UserError
 
-MIDDLEBURY = Path(__file__).parents[2] / "../shared/data/middlebury"
+MIDDLEBURY = Path(__file__).parents[3] / "../shared/data/middlebury"
 SMILE = Moment(Expression({"AU6": (0.7, 0.6), "AU12": (1.0, 0.8)}), Pose(x=0.002, y=-0.001, angle=0.1))
 FROWN = Moment(Expression({"AU4": (1.0, 1.0), "AU15": (0.6, 0.7)}), Pose(x=-0.001, y=0.002))
 

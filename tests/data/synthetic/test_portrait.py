@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas_mer.data.portrait import Face, cells, patches, portrait, sample
+from nas_mer.data.synthetic.portrait import Face, cells, patches, portrait, sample
 
 
 def people(count):

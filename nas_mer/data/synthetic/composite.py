@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from nas_mer.data.dataset import CLASSES, Dataset, Sample
-from nas_mer.data.faces import Camera, Expression, Moment, Picture, Pose, render
 from nas_mer.data.flow import flow_map
-from nas_mer.data.portrait import Face
+from nas_mer.data.synthetic.faces import Camera, Expression, Moment, Picture, Pose, render
+from nas_mer.data.synthetic.portrait import Face
 from nas_mer.errors import UserError
 
 UNITS: Mapping[str, Mapping[str, float]] = {

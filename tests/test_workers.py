@@ -3,15 +3,12 @@ import os
 import resource
 import signal
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from nas_mer.train import Replica, cores, each, train
-from nas_mer.train.workers import one_thread
+from nas_mer.workers import cores, each, one_thread
 
 
 @pytest.fixture
@@ -48,24 +45,6 @@ def open_files(most):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_any_number_of_workers_gives_the_same(space, data, recipe):
-    genotype = space.genotype("rcn-f")
-    first = Replica(genotype.digest, space.freeze(genotype), "a", np.arange(6, 30), np.arange(6), 0)
-    replicas = [first, replace(first, fold="b"), replace(first, seed=1)]
-    found = {}
-    for workers in (1, 2, 3):
-        results = {(r.fold, r.seed): trained for r, trained in each(train, replicas, (data, recipe(epochs=2)), workers)}
-        assert results.keys() == {("a", 0), ("b", 0), ("a", 1)}
-        found[workers] = results
-    for about, alone in found[1].items():
-        for workers in (2, 3):
-            beside = found[workers][about]
-            assert np.array_equal(alone.logits, beside.logits)
-            assert alone.losses == beside.losses
-            assert alone.weights.keys() == beside.weights.keys()
-            assert all(torch.equal(alone.weights[name], beside.weights[name]) for name in alone.weights)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -13,12 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import Queue
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-
-from nas_mer.space.ops import OPS_FILES, load_ops
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,13 +33,14 @@ def each(
     shared: tuple[Any, ...],
     workers: int,
     heard: Callable[[Task, Any], None] | None = None,
+    setup: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Task, Result]]:
     """Call `function(task, report, *shared)` for every task and yield (task, result) as they finish.
 
     Each call runs on one thread, in one of `workers` processes (in this one if `workers` is 1), so a result does not
     depend on how many there are. `shared` is sent to each process once. What a call hands to `report` reaches
-    `heard(task, what)` in this process, in order, and is lost if the task ends before it does. When the caller stops
-    early, the workers are stopped too.
+    `heard(task, what)` in this process, in order, and is lost if the task ends before it does. `setup` is called once
+    in each new process. When the caller stops early, the workers are stopped too.
     """
     heard = heard or (lambda task, what: None)
     workers = min(workers, len(tasks))
@@ -54,9 +52,9 @@ def each(
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _prepare, (reports, shared, OPS_FILES))
+    pool = ProcessPoolExecutor(workers, context, _prepare, (reports, shared, setup))
     try:
-        with _interrupts_held():
+        with _deaf():
             futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
         while futures:
             done, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
@@ -76,16 +74,16 @@ def each(
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hear Ctrl-C after the block only; processes that start in it never do, but are stopped by this one."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C within the block: processes that start in it do so from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @contextmanager
@@ -110,14 +108,14 @@ class _Worker:
 _worker: _Worker
 
 
-def _prepare(reports: Queue[Any], shared: tuple[Any, ...], ops: Sequence[Path]) -> None:
+def _prepare(reports: Queue[Any], shared: tuple[Any, ...], setup: Callable[[], None] | None) -> None:
     global _worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops its workers
     reports.cancel_join_thread()  # at the end nobody hears what is left; a worker must not wait for that
     torch.set_num_threads(1)
-    for path in ops:
-        load_ops(path)
+    if setup:
+        setup()
     _worker = _Worker(reports, shared)
 
 

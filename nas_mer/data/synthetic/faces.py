@@ -8,7 +8,7 @@ A `Face` never changes; how it looks at one moment is an `Expression` (how far e
     onset, apex = (render(face, moment, Camera()) for moment in (rest, smile))  # (H, W, 3) uint8 each
     truth = displacement(face, rest, smile, Camera())  # (H, W, 2) pixels
 
-Rest coordinates and colours are those of `nas_mer.data.portrait`.
+Rest coordinates and colours are those of `nas_mer.data.synthetic.portrait`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas_mer.data.portrait import Face, cells, patches, portrait, sample
+from nas_mer.data.synthetic.portrait import Face, cells, patches, portrait, sample
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 

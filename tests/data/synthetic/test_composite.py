@@ -8,8 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nas_mer.data import CLASSES, Dataset, loso_folds
-from nas_mer.data.faces import Moment, displacement
-from nas_mer.data.synth import STUDIOS, UNITS, perform, synth
+from nas_mer.data.synthetic.composite import STUDIOS, UNITS, perform, synth
+from nas_mer.data.synthetic.faces import Moment, displacement
 from nas_mer.errors import UserError
 
 

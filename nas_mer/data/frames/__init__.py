@@ -1,0 +1,1 @@
+"""From recordings as their databases deliver them to flow maps."""
