@@ -10,46 +10,16 @@ ratios to the first, measured in the same run.
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from machine import machine, seconds
 
 from nas_mer.files import write_json
 from nas_mer.runs import retrain, search
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace, find_genotype
 from nas_mer.train import Recipe, load_recipe
-from nas_mer.workers import cores
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.is_file()
-        else []
-    )
-    return names[0] if names else platform.processor()
-
-
-def matrix_rate() -> float:
-    """Return the rate of a large float32 matrix product on all cores, in GFLOP/s."""
-    size = 3000
-    one = torch.randn(size, size)
-    one @ one
-    return 2 * size**3 / min(seconds(lambda: one @ one) for _ in range(5)) / 1e9
 
 
 def main() -> None:
@@ -76,13 +46,7 @@ def main() -> None:
         "search_seconds": {order: round(value, 1) for order, value in searches.items()},
         "search_ratio_to_first": {order: round(value / searches["first"], 2) for order, value in searches.items()},
         "loso": {"genotype": options.genotype, "seconds": round(loso, 1)},
-        "machine": {
-            "processor": processor(),
-            "cores": cores(),
-            "matrix_product_gflops": round(matrix_rate()),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "machine": machine(),
     }
     write_json(options.out, result)
     print(options.out.read_text())

@@ -23,6 +23,8 @@ from nas_mer.console import (
     print_dataset,
     print_genotypes,
     print_json,
+    print_prepared,
+    print_release,
     print_scores,
     print_search,
     progress_bar,
@@ -64,6 +66,13 @@ class Protocol(StrEnum):
     """What a search may see."""
 
     shared = "shared"
+
+
+class Strain(StrEnum):
+    """How a flow's deformation is measured."""
+
+    paper = "paper"
+    symmetric = "symmetric"
 
 
 DatasetOption = Annotated[Path, typer.Option("--data", help="The dataset's folder.", metavar="DATASET")]
@@ -131,6 +140,7 @@ def demo(
 
     with progress_bar() as progress:
         made = run_demo(folder, workers, progress)
+    print_prepared(made.prepared, folder / "data")
     print_search(made.search)
     print_scores([made.retrain])
     out.print("\nLook at:")
@@ -151,10 +161,29 @@ def data_synth(
     size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.", metavar="N")] = 60,
     flow: Annotated[str, typer.Option(help="Optical flow: dis or farneback.", metavar="METHOD")] = "dis",
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.", metavar="N")] = 0,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Write frames and annotations as SMIC, CASME II and SAMM are delivered.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="With --frames: before cropping.")] = False,
+    workers: WorkersOption = None,
 ) -> None:
-    """Render a synthetic composite of three databases."""
+    """Render a synthetic composite, as maps or as frames."""
     from nas_mer.data import Dataset, synth
+    from nas_mer.data.synthetic.releases import write_releases
 
+    if raw and not frames:
+        raise UserError("--raw is about frames; add --frames")
+    if frames:
+        with progress_bar() as progress:
+            truths = write_releases(
+                folder, seed, subjects, clips, cropped=not raw, workers=workers,
+                progress=lambda done, total: progress(done, total, "filming"),
+            )  # fmt: skip
+        out.print(f"{folder}: {len(truths)} clips of made-up people, with the truth about them", soft_wrap=True)
+        parts = (f"--{name.lower()} {folder / name}" for name in ("SMIC", "CASME2", "SAMM"))
+        truth = f"--ground-truth {folder / 'ground_truth.csv'}"
+        out.print(f"make maps of them with: nas-mer data prepare OUT {' '.join(parts)} {truth}", soft_wrap=True)
+        return
     Dataset.check_place(folder)
     with progress_bar() as progress:
         dataset = synth(seed, subjects, clips, size, flow, lambda done, total: progress(done, total, "rendering"))
@@ -182,6 +211,98 @@ def data_import(
     dataset = import_maps(tree, ground_truth, channels=channels, table=table)
     dataset.save(folder)
     print_dataset(dataset, folder)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset's folder to make.")],
+    smic: Annotated[Path | None, typer.Option(metavar="DIR", help="SMIC-HS as unpacked.")] = None,
+    casme2: Annotated[Path | None, typer.Option(metavar="DIR", help="CASME II as unpacked.")] = None,
+    samm: Annotated[Path | None, typer.Option(metavar="DIR", help="SAMM as unpacked.")] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--other", metavar="LAYOUT=DIR", help="Another: casme3a, mmew, or a layout's YAML file."),
+    ] = None,
+    annotations: Annotated[
+        list[str] | None,
+        typer.Option("--annotation", metavar="DATABASE=FILE", help="Its annotation. [default: the one in DIR]"),
+    ] = None,
+    forms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--form", metavar="DATABASE=FORM", help="How its frames are delivered, as in casme2=raw. [default: cropped]"
+        ),
+    ] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="The official labels to check against.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.", metavar="N")] = 60,
+    flow: Annotated[
+        str, typer.Option(help="Optical flow: lorentzian, dis, farneback or tvl1.", metavar="METHOD")
+    ] = "lorentzian",
+    strain: Annotated[Strain, typer.Option(help="The paper's Eq. 2, or the strain tensor's norm.")] = Strain.paper,
+    apex: Annotated[
+        str, typer.Option(help="How an apex is found that is not marked: aligned or paper.", metavar="METHOD")
+    ] = "aligned",
+    magnify: Annotated[float, typer.Option(min=1, help="How many times motion is magnified.", metavar="FACTOR")] = 1,
+    register: Annotated[bool, typer.Option("--register", help="Take the head's drift out.")] = False,
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Where the face is in raw frames. [default: it is detected]"),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where finished work is kept. [default: OUT.kept]")
+    ] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a dataset from databases as they are delivered.
+
+    What was finished is kept, so that a call that was stopped, or one with more clips, does only what is new.
+    """
+    from nas_mer.data import Dataset
+    from nas_mer.data.frames import Preparation, find_release, load_layout, prepare
+    from nas_mer.runs.folder import pick_device
+
+    Dataset.check_place(folder)
+    how = Preparation(
+        size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=_box(box)
+    )
+    target = str(pick_device(device))
+    given = {"smic": smic, "casme2": casme2, "samm": samm}
+    places = {layout: place for layout, place in given.items() if place}
+    places |= {layout: Path(place) for layout, place in _named("--other", others).items()}
+    if not places:
+        raise UserError("no database is given: --smic DIR, --casme2 DIR, --samm DIR or --other LAYOUT=DIR")
+    layouts = {layout: load_layout(layout) for layout in places}
+    known = [layout.database for layout in layouts.values()]
+    files = {database: Path(file) for database, file in _named("--annotation", annotations).items()}
+    kinds = _named("--form", forms)
+    for option, named in (("--annotation", files), ("--form", kinds)):
+        for database in named.keys() - set(known):
+            raise UserError(f"{option}: no database '{database}' is given{did_you_mean(database, known)}")
+    releases = [
+        find_release(layout, places[name], kinds.get(layout.database), files.get(layout.database))
+        for name, layout in layouts.items()
+    ]
+    for release in releases if not as_json else []:
+        print_release(release)
+    with progress_bar(resume="the same command goes on from there") as progress:
+        prepared = prepare(
+            releases,
+            how,
+            keep or folder.with_name(f"{folder.name}.kept"),
+            name=folder.name,
+            ground_truth=ground_truth,
+            workers=workers,
+            device=target,
+            progress=progress,
+        )
+    prepared.dataset.save(folder)
+    print_json(prepared.as_json()) if as_json else print_prepared(prepared, folder)
+    if prepared.broken:
+        raise typer.Exit(2)
 
 
 @data_app.command("show")
@@ -516,6 +637,30 @@ def _parameters(sets: list[str] | None) -> dict[str, int | float | bool]:
             raise UserError(f"--set: write NAME=VALUE with a number, true or false, found '{text}'")
         values[name.strip()] = parsed
     return values
+
+
+def _named(option: str, texts: list[str] | None) -> dict[str, str]:
+    """Return what `--option NAME=VALUE` says for each name."""
+    values: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"{option}: write NAME=VALUE, found '{text}'")
+        if name in values:
+            raise UserError(f"{option}: '{name}' is given twice")
+        values[name] = value
+    return values
+
+
+def _box(text: str | None) -> tuple[int, int, int, int] | None:
+    """Return the four numbers of a box."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
+        raise UserError(f"--box: write X,Y,WIDTH,HEIGHT in whole pixels, as in 160,60,320,360, found '{text}'")
+    x, y, width, height = map(int, parts)
+    return x, y, width, height
 
 
 def _find_genotypes(

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from nas_mer.data.tables import listed
 from nas_mer.space import Genotype
 
 # What a user named is shown as it is, without a look for markup in it.
@@ -24,8 +25,8 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
-def progress_bar(run: Path | None = None) -> Iterator[Any]:
-    """Show a bar with time left on stderr; say how to continue a run that is interrupted."""
+def progress_bar(run: Path | None = None, resume: str = "") -> Iterator[Any]:
+    """Show a bar with time left on stderr; say how to continue a run, or anything else, that is interrupted."""
     text = TextColumn("{task.description}", markup=False)
     columns = BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("left"), text
     # A step may take minutes: the speed is that of the last ten.
@@ -35,8 +36,9 @@ def progress_bar(run: Path | None = None) -> Iterator[Any]:
         with bar:
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
     except KeyboardInterrupt:
-        resume = f"; continue it with: nas-mer runs resume {run}" if run is not None and run.exists() else ""
-        err.print(f"interrupted{resume}", soft_wrap=True)
+        if run is not None and run.exists():
+            resume = f"continue it with: nas-mer runs resume {run}"
+        err.print("; ".join(filter(None, ["interrupted", resume])), soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -68,6 +70,38 @@ def print_dataset(dataset: Any, folder: Path) -> None:
     for database in dataset.counts():
         clips = Counter(sample.subject for sample in dataset.samples if sample.database == database)
         out.print(f"{database}: " + ", ".join(f"{subject} {count}" for subject, count in clips.items()))
+
+
+def print_release(release: Any) -> None:
+    """Print what was found of a database, what was left out of it or corrected, and what is odd about it."""
+    layout = release.layout
+    file = release.annotation.name if release.annotation else "the folders' names"
+    counts = ", ".join(f"{label} {count}" for label, count in release.counts.items())
+    out.print(f"{layout.title}: {len(release.clips)} clips ({counts})", style="bold")
+    out.print(f"  {release.form} frames below {release.root}, annotated by {file}", soft_wrap=True)
+    if layout.megc2019 and len(release.clips) != layout.megc2019:
+        out.print(f"  the MEGC2019 composite has {layout.megc2019} of it")
+    for reason, clips in release.left_out.items():
+        out.print(f"  left out {len(clips)}: {reason}", soft_wrap=True)
+    for clip, what in release.corrected.items():
+        out.print(f"  corrected {clip}: {what}", soft_wrap=True)
+    if release.unmentioned:
+        out.print(f"  folders that the annotation says nothing about: {listed(release.unmentioned)}", soft_wrap=True)
+    if release.archives:
+        out.print(f"  archives that lie there, perhaps to be unpacked: {listed(release.archives)}", soft_wrap=True)
+
+
+def print_prepared(prepared: Any, folder: Path) -> None:
+    """Print the dataset that was made, and every clip that is not in it."""
+    print_dataset(prepared.dataset, folder)
+    if prepared.unregistered:
+        note(f"no head drift was found in {listed(prepared.unregistered)}; their maps have what there is")
+    if prepared.missing:
+        note(f"the ground truth also has {listed(prepared.missing, limit=len(prepared.missing))}")
+    if prepared.broken:
+        count = plural(len(prepared.broken), "clip")
+        reasons = [f"  {clip}: {why}" for clip, why in sorted(prepared.broken.items())]
+        say("error", "red", "\n".join([f"{count} could not be used; the dataset has all others", *reasons]))
 
 
 def print_search(run: Any) -> None:

@@ -25,7 +25,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 # Aliases may repeat a part of a file, but not blow it up without end.
 _MAX_VALUES = 200_000
 
-_SCRATCH = ".unfinished"
+SCRATCH = ".unfinished"
+"""How the names of temporary files end."""
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     nothing is left behind and what was at `path` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(_SCRATCH, f".{path.name}.", path.parent))
+    scratch = Path(tempfile.mkdtemp(SCRATCH, f".{path.name}.", path.parent))
     try:
         fresh = scratch / path.name
         yield fresh
@@ -50,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove what `replacing` left in a folder, and in those below it, when its process was killed."""
-    for scratch in list(folder.rglob(f".*{_SCRATCH}")):
+    for scratch in list(folder.rglob(f".*{SCRATCH}")):
         shutil.rmtree(scratch, ignore_errors=True)
 
 

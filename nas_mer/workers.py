@@ -15,6 +15,7 @@ from functools import partial
 from multiprocessing.queues import Queue
 from typing import Any, TypeVar
 
+import cv2
 import torch
 
 Task = TypeVar("Task")
@@ -88,13 +89,15 @@ def _deaf() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread within the block."""
-    before = torch.get_num_threads()
+    """Let torch and OpenCV compute on one thread within the block."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        cv2.setNumThreads(before_cv2)
 
 
 @dataclass
@@ -114,6 +117,7 @@ def _prepare(reports: Queue[Any], shared: tuple[Any, ...], setup: Callable[[], N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops its workers
     reports.cancel_join_thread()  # at the end nobody hears what is left; a worker must not wait for that
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     if setup:
         setup()
     _worker = _Worker(reports, shared)

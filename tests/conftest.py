@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nas_mer.data import CLASSES, Dataset, Sample
+from nas_mer.data.synthetic.releases import write_releases
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe, load_recipe
@@ -29,6 +30,14 @@ def tiny(tmp_path_factory):
     """The folder of a dataset: 2 databases, 4 subjects, 16 samples."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     made().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def filmed(tmp_path_factory):
+    """A tree of synthetic releases: 30 clips of 6 people in three databases."""
+    folder = tmp_path_factory.mktemp("frames") / "filmed"
+    write_releases(folder, subjects=2, clips=3, workers=1)
     return folder
 
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, its exit statuses, and what it leaves behind."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from nas_mer import __version__, cli
-from nas_mer.data import CLASSES
+from nas_mer.data import CLASSES, Dataset
 from nas_mer.runs import load_run
 from nas_mer.space import json_schema, shipped_spaces
 from nas_mer.space.ops import OPS, OPS_FILES
@@ -232,7 +233,15 @@ class TestJson:
 class TestText:
     def test_help_is_plain_and_fits_a_terminal(self, nas_mer):
         commands = [[], ["data"], ["space"], ["runs"], ["demo"], ["search"], ["derive"], ["retrain"], ["score"]]
-        commands += [["compare"], ["graph"], ["data", "synth"], ["data", "import"], ["data", "show"], ["space", "ops"]]
+        commands += [
+            ["compare"],
+            ["graph"],
+            ["data", "synth"],
+            ["data", "import"],
+            ["data", "prepare"],
+            ["data", "show"],
+            ["space", "ops"],
+        ]
         commands += [["space", "check"], ["space", "show"], ["space", "schema"], ["runs", "list"], ["runs", "resume"]]
         for command in commands:
             status, out, _ = nas_mer(*command, "--help")
@@ -314,6 +323,67 @@ class TestText:
     def test_a_graph_of_a_search_over_its_epochs(self, done, runs, tmp_path):
         done("graph", runs / "s", "--history", "-o", tmp_path / "history.pdf")
         assert (tmp_path / "history.pdf").read_bytes().startswith(b"%PDF")
+
+
+class TestPrepare:
+    """From frames to a dataset."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def options(filmed):
+        folders = (("smic", "SMIC"), ("casme2", "CASME2"), ("samm", "SAMM"))
+        return [word for name, folder in folders for word in (f"--{name}", filmed / folder)]
+
+    def test_all_that_was_found_is_told(self, nas_mer, options, filmed, tmp_path):
+        quick = [*options, "--flow", "dis", "--size", 16, "--workers", 1, "--keep", tmp_path / "kept"]
+        truth = ["--ground-truth", filmed / "ground_truth.csv"]
+        status, out, err = nas_mer("data", "prepare", tmp_path / "made", *quick, *truth)
+        dataset = Dataset.load(tmp_path / "made")
+        rows = (filmed / "ground_truth.csv").read_text().splitlines()
+        broken = err.splitlines()[1:]
+        assert status == 2
+        assert err.startswith(f"error: {len(broken)} clips could not be used; the dataset has all others\n")
+        assert len(dataset) == len(rows) - len(broken)
+        for title, form in (("SMIC-HS", "cropped"), ("CASME II", "cropped"), ("SAMM", "cropped")):
+            assert re.search(rf"{title}: \d+ clips \(.*\)\n  {form} frames below .*, annotated by .*\.xlsx\n", out)
+        assert re.search(r"left out \d+: the emotion is others", out)
+        assert f"{tmp_path / 'made'}: {len(dataset)} maps of 3x16x16" in out
+        status, out, err = nas_mer("data", "prepare", tmp_path / "again", *quick, "--json")
+        assert status == 2
+        assert json.loads(out)["fingerprint"] == dataset.fingerprint
+
+    def test_one_whole_database(self, done, filmed, tmp_path):
+        casme2 = ["--casme2", filmed / "CASME2", "--flow", "dis", "--workers", 1]
+        told = done("data", "prepare", tmp_path / "made", *casme2)
+        assert "the MEGC2019 composite has 145 of it" in told
+        assert (tmp_path / "made.kept" / "flows" / "dis").is_dir()
+        done("data", "show", tmp_path / "made", "--figure", tmp_path / "made.png")
+        assert cv2.imread(str(tmp_path / "made.png")).shape[2] == 3
+
+    def test_synth_writes_frames(self, done, tmp_path, monkeypatch):
+        told = done("data", "synth", tmp_path / "filmed", "--frames", "--subjects", 2, "--clips", 3, "--workers", 1)
+        assert re.match(rf"{tmp_path / 'filmed'}: \d+ clips of made-up people, with the truth about them\n", told)
+        assert f"--samm {tmp_path / 'filmed' / 'SAMM'} --ground-truth" in told
+        assert (tmp_path / "filmed" / "truth" / "truth.csv").is_file()
+
+    def test_refused(self, refused, filmed, tmp_path):
+        made, casme2 = tmp_path / "made", ["--casme2", filmed / "CASME2"]
+        for words, message in (
+            ([], "no database is given: --smic DIR, --casme2 DIR, --samm DIR or --other LAYOUT=DIR"),
+            (["--smic", tmp_path / "no"], "no: no such folder"),
+            (["--smic", filmed / "CASME2"], "these look like CASME II's"),
+            (["--other", "mmew"], "--other: write NAME=VALUE, found 'mmew'"),
+            (["--other", f"mmev={filmed}"], "no layout is called so; did you mean 'mmew'?"),
+            ([*casme2, "--form", "casme=raw"], "--form: no database 'casme' is given; did you mean 'casme2'?"),
+            ([*casme2, "--form", "casme2=row"], "CASME II has no form 'row' of frames; did you mean 'raw'?"),
+            ([*casme2, "--annotation", "casme2=no.xlsx"], "no.xlsx"),
+            ([*casme2, "--annotation", f"casme2={filmed / 'SAMM/SAMM_Micro_FACS_Codes_v2.xlsx'}"], "SAMM's annotation"),
+            ([*casme2, "--box", "1,2,3"], "--box: write X,Y,WIDTH,HEIGHT in whole pixels"),
+            ([*casme2, "--device", "tpu"], "tpu"),
+        ):
+            assert message in refused("data", "prepare", made, *words), words
+        assert "--raw is about frames" in refused("data", "synth", made, "--raw")
+        assert not list(tmp_path.iterdir())
 
 
 class TestRefused:

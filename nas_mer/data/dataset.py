@@ -40,6 +40,11 @@ _DATABASE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME = re.compile(r"(?!\s)[^/\x00-\x1f\x7f]+(?<!\s)")
 
 
+def alike(name: str) -> str:
+    """Return a subject's or clip's name without case and leading zeros, which spellings of it differ in."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.lower())
+
+
 @dataclass(frozen=True, order=True)
 class Sample:
     """One row of a manifest.
@@ -89,6 +94,9 @@ class Dataset:
         u_mirror: the constant c for which the horizontal flow of a mirrored face is `c - u`: 0.0 where u holds flow
             (whose sign turns round), 1.0 where each map's u was stretched to 0..1 as in the published maps.
         provenance: where the maps come from, as JSON values.
+        frames: small pictures of each sample's onset and apex as cropped, for looking at alone: `(N, 2, h, w, 3)`
+            uint8 blue, green, red, or `(N, 2, h, w)` grey; possibly a read-only memory map, or None. They are no part
+            of the fingerprint.
 
     Raises:
         UserError: shapes, types or counts disagree, a map holds NaN or infinity, a key occurs twice, or a label is
@@ -101,9 +109,10 @@ class Dataset:
     classes: tuple[str, ...] = CLASSES
     u_mirror: float = 0.0
     provenance: dict[str, Any] = field(default_factory=dict)
+    frames: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        maps, samples = self.maps, self.samples
+        maps, samples, frames = self.maps, self.samples, self.frames
         problems = []
         if maps.dtype != np.float32 or maps.ndim != 4 or maps.shape[1] != 3 or 0 in maps.shape:
             problems.append(f"maps must be float32 of shape (N, 3, H, W), found {maps.dtype} {maps.shape}")
@@ -111,6 +120,15 @@ class Dataset:
             problems.append(f"{len(maps)} maps for {len(samples)} samples in the manifest")
         elif len(broken := np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2, 3)))):
             problems.append(f"NaN or infinity in the maps of {listed(samples[i] for i in broken)}")
+        if frames is not None:
+            pairs = frames.ndim in (4, 5) and frames.shape[1] == 2 and 0 not in frames.shape
+            if frames.dtype != np.uint8 or not pairs or frames.shape[4:] not in ((), (3,)):
+                problems.append(
+                    "frames must be uint8 of shape (N, 2, h, w, 3) or (N, 2, h, w), "
+                    f"found {frames.dtype} {frames.shape}"
+                )
+            elif len(frames) != len(samples):
+                problems.append(f"{len(frames)} pairs of frames for {len(samples)} samples in the manifest")
         if len(set(self.classes)) < len(self.classes):
             problems.append(f"a class is named twice: {listed(self.classes)}")
         if twice := [key for key, times in Counter(sample.key for sample in samples).items() if times > 1]:
@@ -122,6 +140,8 @@ class Dataset:
         order = sorted(range(len(samples)), key=samples.__getitem__)
         if order != list(range(len(samples))):
             object.__setattr__(self, "maps", maps[order])
+            if frames is not None:
+                object.__setattr__(self, "frames", frames[order])
         object.__setattr__(self, "samples", tuple(samples[i] for i in order))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "provenance", json.loads(json.dumps(self.provenance)))
@@ -176,6 +196,7 @@ class Dataset:
         return replace(
             self,
             maps=self.maps[chosen],
+            frames=None if self.frames is None else self.frames[chosen],
             samples=tuple(self.samples[i] for i in chosen),
             provenance={**self.provenance, "databases": sorted(set(databases))},
         )
@@ -198,6 +219,9 @@ class Dataset:
     def save(self, path: Path) -> None:
         """Write the dataset as a folder of `maps.npy`, `samples.csv` and `dataset.json`, whole or not at all.
 
+        A dataset with frames has them in `frames.npy`. They are images of faces: a folder with that file falls under
+        the licence of the database that they come from; without it the dataset is complete all the same.
+
         Raises:
             UserError: something other than a dataset or an empty folder is there already.
         """
@@ -217,6 +241,8 @@ class Dataset:
         with replacing(path) as folder:
             folder.mkdir()
             np.save(folder / "maps.npy", np.ascontiguousarray(self.maps))
+            if self.frames is not None:
+                np.save(folder / "frames.npy", np.ascontiguousarray(self.frames))
             with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
             write_json(folder / "dataset.json", header.model_dump(mode="json"))
@@ -233,7 +259,7 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
-        """Read a dataset's folder; the maps are memory-mapped read-only.
+        """Read a dataset's folder; maps and frames are memory-mapped read-only.
 
         Raises:
             UserError: a file is missing, damaged or not of this format, the files disagree, or they are not those
@@ -243,7 +269,8 @@ class Dataset:
             raise UserError(f"{path}: not a dataset: {'it has no dataset.json' if path.is_dir() else 'no such folder'}")
         header = Node(read_json(path / "dataset.json"), (), str(path / "dataset.json"), {}).into(_Header)
         samples = _read_manifest(path / "samples.csv", header.classes)
-        maps = _open_maps(path / "maps.npy")
+        maps = _open_array(path / "maps.npy")
+        frames = _open_array(path / "frames.npy") if (path / "frames.npy").exists() else None
         if maps.shape != header.shape or str(maps.dtype) != header.dtype:
             raise UserError(
                 f"{path / 'maps.npy'}: holds {maps.dtype} {maps.shape}, "
@@ -252,7 +279,7 @@ class Dataset:
         if len(samples) != len(maps):
             raise UserError(f"{path / 'samples.csv'}: {len(samples)} samples, but maps.npy holds {len(maps)} maps")
         try:
-            dataset = cls(header.name, maps, samples, header.classes, header.u_mirror, header.provenance)
+            dataset = cls(header.name, maps, samples, header.classes, header.u_mirror, header.provenance, frames)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         if dataset.fingerprint != header.fingerprint:
@@ -299,7 +326,7 @@ def _read_manifest(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
     return tuple(sample for _, sample in samples.values())
 
 
-def _open_maps(path: Path) -> NDArray[np.float32]:
+def _open_array(path: Path) -> NDArray[Any]:
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:

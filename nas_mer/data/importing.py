@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_mer.data.dataset import CLASSES, COLUMNS, Dataset, Sample
+from nas_mer.data.dataset import CLASSES, COLUMNS, Dataset, Sample, alike
 from nas_mer.data.tables import listed, read_rows, refuse
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
@@ -81,7 +81,7 @@ def import_maps(
     maps, kind, digest = _read_files([source.path for source in sources], channels)
     samples = [source.sample for source in sources]
     if ground_truth is not None:
-        samples = _checked(samples, ground_truth)
+        samples, _ = check_labels(samples, ground_truth)
     return Dataset(
         name or tree.resolve().name,
         maps,
@@ -121,6 +121,45 @@ def read_ground_truth(path: Path) -> dict[Key, str]:
     if not truth:
         raise UserError(f"{path}: no rows; expected database, subject, clip, label")
     return truth
+
+
+def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -> tuple[list[Sample], list[str]]:
+    """Check samples against the official ground truth.
+
+    Args:
+        samples: of any databases; those that they do not come from may be in the ground truth.
+        path: see `read_ground_truth`.
+        whole: whether each sample of the ground truth in the samples' databases must be there.
+
+    Returns:
+        the samples as the ground truth spells them, and those of the ground truth that are not there.
+
+    Raises:
+        UserError: a label contradicts the ground truth, or samples are there too many or (see `whole`) too few.
+    """
+    truth = read_ground_truth(path)
+    spellings: dict[Key, list[Key]] = defaultdict(list)
+    for key in truth:
+        spellings[_spelt_alike(key)].append(key)
+    keys: list[Key] = []
+    unknown, contrary = [], []
+    for sample in samples:
+        match [sample.key] if sample.key in truth else spellings[_spelt_alike(sample.key)]:
+            case [key]:
+                keys.append(key)
+                if sample.label != truth[key]:
+                    contrary.append(f"{sample} (here {sample.label}, there {truth[key]})")
+            case _:
+                unknown.append(sample)
+    here = {sample.database for sample in samples}
+    missing = sorted("/".join(key) for key in truth.keys() - set(keys) if key[0] in here)
+    problems: dict[str, Sequence[object]] = {
+        "labels that contradict the ground truth": contrary,
+        "samples that the ground truth does not have": unknown,
+        "samples of the ground truth that have no map": missing if whole else [],
+    }
+    refuse([f"{path}: {len(found)} {what}: {listed(found)}" for what, found in problems.items() if found])
+    return [Sample(*key, sample.label) for key, sample in zip(keys, samples, strict=True)], missing
 
 
 def canonical_subject(database: str, subject: str) -> str:
@@ -352,37 +391,6 @@ def _decoded(path: Path, content: bytes) -> NDArray[Any] | str:
     return array
 
 
-def _checked(samples: Sequence[Sample], path: Path) -> list[Sample]:
-    """Return the samples as the ground truth spells them, after checking that all agree and none is missing.
-
-    Databases that the samples do not come from may be in the ground truth.
-    """
-    truth = read_ground_truth(path)
-    alike: dict[Key, list[Key]] = defaultdict(list)
-    for key in truth:
-        alike[_loose(key)].append(key)
-    keys: list[Key] = []
-    unknown, contrary = [], []
-    for sample in samples:
-        match [sample.key] if sample.key in truth else alike[_loose(sample.key)]:
-            case [key]:
-                keys.append(key)
-                if sample.label != truth[key]:
-                    contrary.append(f"{sample} (here {sample.label}, there {truth[key]})")
-            case _:
-                unknown.append(sample)
-    here = {sample.database for sample in samples}
-    missing = ["/".join(key) for key in truth.keys() - set(keys) if key[0] in here]
-    problems: dict[str, Sequence[object]] = {
-        "labels that contradict the ground truth": contrary,
-        "samples that the ground truth does not have": unknown,
-        "samples of the ground truth that have no map": sorted(missing),
-    }
-    refuse([f"{path}: {len(found)} {what}: {listed(found)}" for what, found in problems.items() if found])
-    return [Sample(*key, sample.label) for key, sample in zip(keys, samples, strict=True)]
-
-
-def _loose(key: Key) -> Key:
-    """Return a key without case and leading zeros, which spellings of one clip differ in."""
-    database, subject, clip = (re.sub(r"(?<!\d)0+(?=\d)", "", part.lower()) for part in key)
+def _spelt_alike(key: Key) -> Key:
+    database, subject, clip = map(alike, key)
     return database, subject, clip

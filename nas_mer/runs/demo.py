@@ -1,14 +1,17 @@
-"""The whole chain on a small synthetic composite: data, search, top 3, LOSO, pictures."""
+"""The whole chain on a small synthetic composite: frames, flow maps, search, top 3, LOSO, pictures."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from nas_mer.data import montage, synth
+from nas_mer.data import montage
+from nas_mer.data.frames import Preparation, Prepared, find_release, load_layout, prepare
+from nas_mer.data.synthetic.releases import MARK as RELEASES_MARK
+from nas_mer.data.synthetic.releases import write_releases
 from nas_mer.errors import UserError
-from nas_mer.files import read_json
+from nas_mer.files import SCRATCH
 from nas_mer.runs.folder import Progress, Run
 from nas_mer.runs.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.retraining import RetrainConfig, retrain
@@ -18,6 +21,7 @@ from nas_mer.space import SearchSpace, load_genotype
 from nas_mer.train import Recipe, load_recipe
 
 NAME = "demo"
+FOLDERS = {"smic": "SMIC", "casme2": "CASME2", "samm": "SAMM"}
 PICTURES = ("maps.png", "weights.svg", "history.svg")
 
 
@@ -25,13 +29,17 @@ PICTURES = ("maps.png", "weights.svg", "history.svg")
 class Demo:
     """What the demo made."""
 
+    prepared: Prepared
     search: Run[SearchConfig]
     retrain: Run[RetrainConfig]
     pictures: tuple[Path, ...]
 
 
 def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
-    """Make a small composite, search `rcn`, retrain its top 3 under LOSO, and draw what was found.
+    """Film made-up people as the three databases are delivered, make flow maps, search `rcn`, retrain its top 3 under
+    LOSO, and draw what was found.
+
+    The flow is that of the quickest method, `dis`.
 
     A demo that is there already is made anew.
 
@@ -39,8 +47,17 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
         UserError: the folder holds anything else.
     """
     _clear(folder)
-    dataset = replace(synth(progress=lambda done, total: progress(done, total, "rendering faces")), name=NAME)
-    dataset.save(folder / "data")
+    frames = folder / "frames"
+    write_releases(frames, workers=workers, progress=lambda done, total: progress(done, total, "filming faces"))
+    prepared = prepare(
+        [find_release(load_layout(layout), frames / place) for layout, place in FOLDERS.items()],
+        Preparation(flow="dis"),
+        folder / "data.kept",
+        name=NAME,
+        workers=workers,
+        progress=progress,
+    )
+    prepared.dataset.save(folder / "data")
     searched = search(
         SearchSpace.load("rcn"), folder / "data", load_search_recipe("default"), folder / "search", progress=progress
     )
@@ -54,19 +71,20 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
         progress=progress,
     )
     maps, weights, history = pictures = tuple(folder / name for name in PICTURES)
-    montage(dataset, maps)
+    montage(prepared.dataset, maps)
     draw_weights(searched, weights)
     draw_weight_history(searched, history)
-    return Demo(searched, retrained, pictures)
+    return Demo(prepared, searched, retrained, pictures)
 
 
 def _clear(folder: Path) -> None:
     """Remove a demo, and nothing else."""
     if not folder.exists():
         return
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    header = folder / "data" / "dataset.json"
-    is_demo = header.is_file() and read_json(header)["name"] == NAME
-    if held - {"data", "search", "retrain", *PICTURES} or (held and not is_demo):
+    held = (
+        {path.name for path in folder.iterdir() if not path.name.endswith(SCRATCH)} if folder.is_dir() else {"a file"}
+    )
+    is_demo = (folder / "frames" / RELEASES_MARK).is_file()
+    if held - {"frames", "data", "data.kept", "search", "retrain", *PICTURES} or (held and not is_demo):
         raise UserError(f"{folder}: holds something else than a demo; choose another --out")
     shutil.rmtree(folder)

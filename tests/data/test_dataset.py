@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from nas_mer.data import CLASSES, Dataset, Sample
+from nas_mer.data.dataset import alike
 from nas_mer.errors import UserError
 
 
@@ -281,6 +282,57 @@ class TestFolder:
             Dataset.load(path)
 
 
+def frames_of(count, *, colour=True):
+    shape = (count, 2, 6, 5, 3) if colour else (count, 2, 6, 5)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+class TestFrames:
+    @pytest.mark.parametrize("colour", [True, False])
+    def test_go_with_their_samples(self, tmp_path, colour):
+        frames = frames_of(3, colour=colour)
+        dataset = Dataset("d", maps_of(3), SAMPLES, frames=frames)
+        np.testing.assert_array_equal(dataset.frames, frames[[2, 0, 1]])
+        loaded = Dataset.load(saved(dataset, tmp_path / "d"))
+        assert isinstance(loaded.frames, np.memmap)
+        np.testing.assert_array_equal(loaded.frames, frames[[2, 0, 1]])
+        np.testing.assert_array_equal(loaded.select(["smic"]).frames, frames[:2])
+        loaded.save(tmp_path / "d")  # onto the memory map it is read from
+        np.testing.assert_array_equal(Dataset.load(tmp_path / "d").frames, frames[[2, 0, 1]])
+
+    def test_are_no_part_of_what_training_sees(self, tmp_path):
+        bare, framed = Dataset("d", maps_of(3), SAMPLES), Dataset("d", maps_of(3), SAMPLES, frames=frames_of(3))
+        assert bare.fingerprint == framed.fingerprint
+        bare, framed = saved(bare, tmp_path / "bare"), saved(framed, tmp_path / "framed")
+        for path in bare.iterdir():
+            assert path.read_bytes() == (framed / path.name).read_bytes()
+        (framed / "frames.npy").unlink()
+        assert Dataset.load(framed).frames is Dataset.load(bare).select(["smic"]).frames is None
+
+    @pytest.mark.parametrize(
+        ("frames", "message"),
+        [
+            (frames_of(2), "/d: dataset 'd': 2 pairs of frames for 3 samples"),
+            (frames_of(3).astype(np.float32), r"frames must be uint8 of shape .*, found float32 \(3, 2, 6, 5, 3\)"),
+            (frames_of(3)[:, :1], r"found uint8 \(3, 1, 6, 5, 3\)"),
+            (frames_of(3)[..., :2], r"found uint8 \(3, 2, 6, 5, 2\)"),
+            (frames_of(3)[:, :, :0], r"found uint8 \(3, 2, 0, 5, 3\)"),
+            (frames_of(3)[..., 0, 0], r"found uint8 \(3, 2, 6\)"),
+        ],
+    )
+    def test_wrong_frames(self, tmp_path, frames, message):
+        path = saved(Dataset("d", maps_of(3), SAMPLES), tmp_path / "d")
+        np.save(path / "frames.npy", frames)
+        with pytest.raises(UserError, match=message):
+            Dataset.load(path)
+
+    def test_frames_cut_short(self, tmp_path):
+        path = saved(Dataset("d", maps_of(3), SAMPLES, frames=frames_of(3)), tmp_path / "d")
+        (path / "frames.npy").write_bytes((path / "frames.npy").read_bytes()[:-1])
+        with pytest.raises(UserError, match=r"frames\.npy: not readable as an array .*cut short$"):
+            Dataset.load(path)
+
+
 class TestSelect:
     def test_keeps_rows_and_maps_together(self, composite):
         whole = composite()
@@ -360,3 +412,18 @@ class TestRealData:
         part = loaded.select(["smic", "casme2"])
         assert part.counts() == {name: megc.counts()[name] for name in ("casme2", "smic")}
         assert part.resized(60).shape == (309, 3, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("EP02_01f", "ep2_1F", True),
+        ("006_1_2", "6_1_2", True),
+        ("s010", "s10", True),
+        ("s100", "s10", False),
+        ("a_0", "a_", False),
+        ("a_0", "a_00", True),
+    ],
+)
+def test_names_that_are_spelt_alike(one, other, same):
+    assert (alike(one) == alike(other)) is same

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nas_mer.data import Dataset, Sample, montage
+from nas_mer.data.montage import flow_colours
 from nas_mer.errors import UserError
 
 
@@ -60,6 +61,89 @@ class TestColours:
         assert u.min() > 240
         assert v.min() > 240
         assert strain.max() < 5
+
+
+class TestFlowColours:
+    # Hues in degrees: red 0, yellow 60, green 120, cyan 180, blue 240, magenta 300.
+    @pytest.mark.parametrize(
+        ("u", "v", "least", "most"),
+        [(1, 0, 0, 0), (0, 1, 45, 60), (-1, 0, 180, 240), (0, -1, 240, 300), (1, 1, 20, 40), (1, -1, 290, 320)],
+    )
+    def test_the_hue_is_the_direction(self, u, v, least, most):
+        for length in (0.3, 1.0):
+            away = np.array([[u], [v]]) * length / np.hypot(u, v)
+            colour = flow_colours(*away[..., None])
+            hue, saturation, value = cv2.cvtColor(colour.astype(np.float32), cv2.COLOR_RGB2HSV)[0, 0]
+            assert least - 0.01 <= hue <= most + 0.01
+            assert saturation == pytest.approx(length, abs=1e-5)
+            assert value == pytest.approx(1, abs=1e-5)
+
+    def test_a_turn_goes_once_round_the_wheel_by_its_55_steps(self):
+        turn = np.linspace(0, 2 * np.pi, 551)[None, :-1]
+        colour = flow_colours(np.cos(turn), np.sin(turn))
+        hue = cv2.cvtColor(colour.astype(np.float32), cv2.COLOR_RGB2HSV)[0, :, 0]
+        assert (np.diff(hue) > 0).all()
+        sixths = np.bincount((hue // 60.001).astype(int))
+        np.testing.assert_allclose(sixths / 10, [15, 6, 4, 11, 13, 6], atol=0.11)
+
+    def test_rest_is_white(self):
+        assert (flow_colours(np.zeros((2, 3)), np.zeros((2, 3))) == np.ones((2, 3, 3))).all()
+
+
+def framed(flow_map, onset, apex):
+    """A dataset of one sample with frames, of one colour (blue, green, red) or grey level each."""
+    pair = np.array([np.full((8, 8, *np.shape(colour)), colour) for colour in (onset, apex)], np.uint8)
+    return Dataset("d", flow_map[None].astype(np.float32), (Sample("x", "s", "c", "negative"),), frames=pair[None])
+
+
+def lines(path):
+    """The mean colours of the three tiles of a sample's upper line and of its lower line."""
+    image = colours(path)
+    coloured = np.abs(image - 230).max(axis=2) > 3
+    rows = np.array([len(runs(row)) == 3 for row in coloured])
+    found = []
+    for top, bottom in runs(rows):
+        tiles = runs(coloured[(top + bottom) // 2])
+        found.append([image[top + 3 : bottom - 3, left + 3 : right - 3].mean(axis=(0, 1)) for left, right in tiles])
+    return found
+
+
+class TestFrames:
+    def test_onset_apex_and_flow_stand_over_the_map(self, tmp_path):
+        flow_map = np.array([np.zeros((4, 4)), np.full((4, 4), 3.0), np.ones((4, 4))])
+        montage(framed(flow_map, (200, 100, 50), (20, 60, 180)), tmp_path / "m.png")
+        (onset, apex, flow), (u, v, _) = lines(tmp_path / "m.png")
+        np.testing.assert_allclose(onset, (50, 100, 200), atol=1)
+        np.testing.assert_allclose(apex, (180, 60, 20), atol=1)
+        np.testing.assert_allclose(
+            flow, (255, 255 * 13.75 / 15, 0), atol=2
+        )  # down is a quarter of the wheel's 55 steps
+        assert u.min() > 240
+        assert v[0] > v[2] + 50
+
+    def test_grey_frames(self, tmp_path):
+        montage(framed(np.zeros((3, 4, 4)), 40, 160), tmp_path / "m.png")
+        (onset, apex, flow), _ = lines(tmp_path / "m.png")
+        np.testing.assert_allclose([onset, apex, flow], [[40] * 3, [160] * 3, [255] * 3], atol=1)
+
+    def test_the_wheel_is_there_with_frames_alone(self, tmp_path, composite):
+        dataset = composite()
+        frames = np.full((len(dataset), 2, 8, 8), 128, np.uint8)
+        for name, shown in (("with", frames), ("without", None)):
+            montage(composite(frames=shown), tmp_path / f"{name}.png", per_class=1)
+        magenta = {
+            name: (np.abs(colours(tmp_path / f"{name}.png") - (255, 0, 255)).max(axis=2) < 40)[-150:, :150].sum()
+            for name in ("with", "without")
+        }
+        assert magenta["with"] > 20
+        assert magenta["without"] == 0
+
+    def test_what_it_says(self, tmp_path, composite):
+        frames = np.zeros((len(composite()), 2, 6, 5, 3), np.uint8)
+        montage(composite(frames=frames), tmp_path / "m.svg", per_class=1)
+        text = (tmp_path / "m.svg").read_text()
+        for said in ("onset", "apex", "flow", "u", "v", "strain"):
+            assert f"<!-- {said} -->" in text or f"\n{said}" in text
 
 
 class TestFiles:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas_mer.data.synthetic.portrait import Face, cells, patches, portrait, sample
+from nas_mer.data.synthetic.portrait import Face, bust, cells, patches, portrait, sample
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 
@@ -96,7 +96,7 @@ class Pose:
     """Where the head is, as a similarity of the picture plane about the middle of the face.
 
     Attributes:
-        x, y: shift to the right and down, in units of the frame's width.
+        x, y: shift to the right and down, in rest units.
         angle: clockwise turn in degrees.
         scale: 1 is as drawn.
     """
@@ -117,10 +117,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class Camera:
-    """What makes a picture of a face; the face fills the frame, as it does after cropping.
+    """What makes a picture of a face.
 
     Attributes:
         width, height: of the frame in pixels.
+        zoom: the length of a rest unit, as a share of the frame's width: at 1 the face fills the frame, as it does
+            after cropping; below, the camera stands back and sees a bust before a plain wall.
         colour: whether the frame has colours; grey ones have three equal channels.
         brightness: of the light.
         light: how much brighter, as a share, the right and the lower border of the frame are than its middle.
@@ -134,6 +136,7 @@ class Camera:
 
     width: int = 230
     height: int = 260
+    zoom: float = 1.0
     colour: bool = True
     brightness: float = 1.0
     light: tuple[float, float] = (0.0, 0.0)
@@ -143,14 +146,20 @@ class Camera:
 
     def __post_init__(self) -> None:
         wrong = [f"{side} {getattr(self, side)}" for side in ("width", "height") if getattr(self, side) < 32]
+        wrong += [f"zoom {self.zoom}"] * (not 0 < self.zoom <= 1)
         wrong += [f"{name} {getattr(self, name)}" for name in ("brightness", "gamma") if not getattr(self, name) > 0]
         wrong += [f"{name} {getattr(self, name)}" for name in ("noise", "flicker") if not getattr(self, name) >= 0]
         wrong += [f"light {self.light}"] * (not sum(map(abs, self.light)) < 1)
         if wrong:
             raise UserError(
-                f"camera: {', '.join(wrong)}; frames have at least 32 pixels a side, brightness and gamma are "
-                "positive, noise and flicker are not negative, and light leaves no corner dark"
+                f"camera: {', '.join(wrong)}; frames have at least 32 pixels a side, zoom is above 0 and at most 1, "
+                "brightness and gamma are positive, noise and flicker are not negative, and light leaves no corner dark"
             )
+
+    @property
+    def unit(self) -> float:
+        """The length of a rest unit in pixels."""
+        return self.width * self.zoom
 
 
 def render(face: Face, moment: Moment, camera: Camera, rng: np.random.Generator | None = None) -> Picture:
@@ -166,7 +175,7 @@ def render(face: Face, moment: Moment, camera: Camera, rng: np.random.Generator 
         `(height, width, 3)` uint8, blue, green, red.
     """
     rest = _at_rest(face, moment, camera)
-    drawn = portrait(face, camera.width * _SUPERSAMPLING)
+    drawn = (portrait if camera.zoom == 1 else bust)(face, camera.unit * _SUPERSAMPLING)
     scene = sample(drawn, (rest + np.float32(0.5)) * np.float32(_SUPERSAMPLING) - np.float32(0.5))
     scene = _floats(cv2.GaussianBlur(scene, (0, 0), 0.6))  # no lens is sharper than its sensor
     if not camera.colour:
@@ -212,17 +221,18 @@ def _motion(face: Face, expression: Expression, camera: Camera) -> Floats:
         for name, (outward, down) in ACTION_UNITS[unit].items():
             x, y = landmarks[name]
             for side, intensity in zip((-1, 1), intensities, strict=True):
-                pull = intensity * camera.width / 100
+                pull = intensity * camera.unit / 100
                 pulls.append((side * x, y, *_REACH[name], pull * side * outward, pull * down))
-    return patches(camera.width, pulls, 2)
+    return patches(camera.unit, pulls, 2)
 
 
 def _to_frame(pose: Pose, camera: Camera) -> NDArray[np.float64]:
-    """Return the 2x3 matrix from cells of the lattice, as wide as the frame's pixels, to those pixels."""
+    """Return the 2x3 matrix from cells of the lattice, as large as the frame's pixels, to those pixels."""
     angle = math.radians(pose.angle)
     turn = pose.scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    middle = (camera.width * (0.5 + pose.x) - 0.5, camera.width * pose.y + camera.height / 2 - 0.5)
-    return np.column_stack([turn, middle - turn @ cells((0, 0), camera.width)])
+    margin = (camera.width - camera.unit) / 2
+    middle = (margin + camera.unit * (0.5 + pose.x) - 0.5, camera.unit * pose.y + camera.height / 2 - 0.5)
+    return np.column_stack([turn, middle - turn @ cells((0, 0), camera.unit)])
 
 
 def _pixels(camera: Camera) -> Floats:

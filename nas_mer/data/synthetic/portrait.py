@@ -30,6 +30,7 @@ _SKIN = ((184, 204, 230), (150, 180, 220), (112, 148, 196), (74, 106, 156), (50,
 _HAIR = ((24, 24, 30), (34, 46, 66), (58, 84, 118), (110, 150, 186))
 _IRIS = ((30, 48, 74), (60, 96, 104), (150, 124, 92))
 _WALL = (150, 145, 140)
+_SHIRT = ((92, 70, 60), (60, 60, 130), (120, 140, 120))
 
 _SPREAD: Mapping[str, float] = {
     "head_width": 0.022,
@@ -149,6 +150,35 @@ def portrait(face: Face, scale: float) -> Floats:
     return np.clip(_painted(face, scale) * light[..., None], 0, 1)
 
 
+@lru_cache(maxsize=4)
+def bust(face: Face, scale: float) -> Floats:
+    """Draw a face at rest with hair, neck and shirt before a plain wall.
+
+    The wall goes on as it is beyond the lattice's sides and top, the shirt beyond its lower border. Do not write to the
+    result, which is kept for the next call.
+
+    Returns:
+        `(rows, columns, 3)` float32 in 0..1 on the lattice.
+    """
+    canvas = _Canvas(scale, _ramp([_WALL], 0))
+    hair = _back_hair(face)
+    hair[:, 1] *= np.where(hair[:, 1] < 0, 0.88, 1)  # it is drawn a little higher than the lattice
+    for part in (hair, _head(face), _neck(face)):
+        canvas.fill(part, portrait(face, scale), blur=0.004)
+    collar, shoulder = 0.55 * face.head_width + 0.03, 0.57
+    shirt = [
+        (-collar, 0.57),
+        (0, 0.65),
+        (collar, 0.57),
+        (shoulder, 0.68),
+        (shoulder, 0.9),
+        (-shoulder, 0.9),
+        (-shoulder, 0.68),
+    ]
+    canvas.fill(shirt, _ramp(_SHIRT, face.iris), blur=0.004)
+    return canvas.picture
+
+
 def patches(scale: float, rows: Sequence[Sequence[float]], channels: int) -> Floats:
     """Sum Gaussians on the lattice.
 
@@ -245,18 +275,29 @@ def _painted(face: Face, scale: float) -> Floats:
 
 
 def _paint_head(canvas: _Canvas, face: Face, colours: _Colours) -> None:
-    """Paint the hair at the back, the neck, the head (half an ellipse over a jaw) and the hair over the forehead."""
-    canvas.fill(_oval(0, -0.16, face.head_width + 0.06, 0.62), colours.hair)
-    neck = 0.55 * face.head_width
-    canvas.fill([(-neck, 0.3), (neck, 0.3), (neck + 0.05, 0.9), (-neck - 0.05, 0.9)], colours.skin * 0.8)
+    """Paint the hair at the back, the neck, the head and the hair over the forehead."""
+    canvas.fill(_back_hair(face), colours.hair)
+    canvas.fill(_neck(face), colours.skin * 0.8)
+    canvas.fill(_head(face), colours.skin)
+    edge = face.hairline + 0.30 * np.abs(_T) ** 3.5
+    canvas.fill(_between((face.head_width + 0.08) * _T, np.full_like(_T, -0.8), edge), colours.hair, blur=0.012)
 
+
+def _back_hair(face: Face) -> Points:
+    return _oval(0, -0.16, face.head_width + 0.06, 0.62)
+
+
+def _neck(face: Face) -> Points:
+    neck = 0.55 * face.head_width
+    return np.array([(-neck, 0.3), (neck, 0.3), (neck + 0.05, 0.9), (-neck - 0.05, 0.9)])
+
+
+def _head(face: Face) -> Points:
+    """Return the outline of the head: half an ellipse over a jaw."""
     x, y = _oval(0, 0, 1, 1).T
     x = face.head_width * np.sign(x) * np.abs(x) ** np.where(y > 0, face.jaw, 1)
     y = face.eye_y + np.where(y > 0, face.chin - face.eye_y, 0.48) * y
-    canvas.fill(np.column_stack([x, y]), colours.skin)
-
-    edge = face.hairline + 0.30 * np.abs(_T) ** 3.5
-    canvas.fill(_between((face.head_width + 0.08) * _T, np.full_like(_T, -0.8), edge), colours.hair, blur=0.012)
+    return np.column_stack([x, y])
 
 
 def _paint_cheek(canvas: _Canvas, face: Face, colours: _Colours, side: int) -> None:
@@ -318,13 +359,16 @@ class _Canvas:
     def fill(
         self,
         outline: ArrayLike,
-        colour: Points,
+        colour: Points | Floats,
         opacity: float = 1.0,
         *,
         blur: float = 0.0,
         within: ArrayLike | None = None,
     ) -> None:
-        """Fill a polygon `(P, 2)`, softened by `blur` units, without what is outside of the polygon `within`."""
+        """Fill a polygon `(P, 2)`, softened by `blur` units, without what is outside of the polygon `within`.
+
+        The colour is one for all or a picture on the lattice.
+        """
         mask = self._mask(outline) if within is None else np.minimum(self._mask(outline), self._mask(within))
         x, y, width, height = cv2.boundingRect(mask)
         margin = math.ceil(3 * blur * self.scale)
@@ -333,7 +377,8 @@ class _Canvas:
         if blur:
             soft = cv2.GaussianBlur(cover, (0, 0), blur * self.scale, borderType=cv2.BORDER_REPLICATE)
             cover = np.asarray(soft, np.float32)
-        self.picture[part] += cover[..., None] * (colour.astype(np.float32) - self.picture[part])
+        paint = np.broadcast_to(np.asarray(colour, np.float32), self.picture.shape)
+        self.picture[part] += cover[..., None] * (paint[part] - self.picture[part])
 
     def line(
         self, x: Points, y: Points, colour: Points, width: float, opacity: float = 1.0, *, blur: float = 0.0

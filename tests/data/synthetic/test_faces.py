@@ -117,6 +117,22 @@ def test_nothing_moves_between_equal_moments():
         assert np.abs(displacement(PEOPLE[2], moment, moment, CAMERA)).max() < 0.05
 
 
+def test_a_camera_that_stands_back_sees_the_same_face_before_a_wall():
+    wide = Camera(width=500, height=400, zoom=CAMERA.width / 500)
+    smile = show("AU12", pose=DRIFT)
+    part = np.s_[85:315, 150:350]
+    close, far = (render(PEOPLE[1], smile, camera).astype(int) for camera in (CAMERA, wide))
+    middle = np.s_[50:170, 40:-40]
+    np.testing.assert_allclose(far[part][middle], close[middle], atol=1)
+    near_flow, far_flow = (displacement(PEOPLE[1], REST, smile, camera) for camera in (CAMERA, wide))
+    np.testing.assert_allclose(far_flow[part], near_flow, atol=1e-3)
+    assert len(np.unique(far[:, [0, -1]].reshape(-1, 3), axis=0)) == 1, "a plain wall at both sides"
+    assert (far[0] == far[0, 0]).all(), "and above"
+    for zoom in (0.0, 1.5):
+        with pytest.raises(UserError, match=f"zoom {zoom}"):
+            Camera(zoom=zoom)
+
+
 @pytest.mark.parametrize("units", [("AU12", "AU6"), ("AU4", "AU7", "AU15"), ("AU1", "AU2", "AU26"), ("AU45",)])
 def test_there_and_back_again(units):
     there, back = (

@@ -1,0 +1,274 @@
+"""From clips as their databases deliver them to a dataset of flow maps.
+
+For each clip a *pair* of onset and apex is made: cropped (raw frames only), the apex spotted where nobody marked it,
+motion magnified and head drift taken out if asked for. The pair's optical flow and its strain make the map. Pairs and
+flows are kept in a folder by what they are made of, so that nothing is computed twice, also after a kill.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_mer.data.dataset import Dataset, Sample
+from nas_mer.data.flow import METHODS, Frame, StrainForm, assemble, optical_flows
+from nas_mer.data.frames.apex import SPOTTERS, spot_apex
+from nas_mer.data.frames.clips import Clip, decode, read_files
+from nas_mer.data.frames.crop import box_crop, face_crop, face_models
+from nas_mer.data.frames.magnify import Magnification, magnify
+from nas_mer.data.frames.register import Registered, register
+from nas_mer.data.frames.release import Release
+from nas_mer.data.importing import check_labels, read_ground_truth
+from nas_mer.errors import UserError
+from nas_mer.files import did_you_mean, replacing
+from nas_mer.workers import cores, each
+
+THUMBNAIL = 96
+"""Side in pixels of the onset and apex pictures that a dataset keeps for looking at."""
+
+_REVISION = 1  # of what is kept; to be raised when the same clip prepared in the same way gives something else
+_BATCH = {"cpu": 4, "gpu": 64}  # pairs to a call of a flow method
+
+
+class Preparation(BaseModel):
+    """What is done to a clip.
+
+    Attributes:
+        size: of the flow maps' sides.
+        flow: one of `nas_mer.data.flow.METHODS`.
+        strain: see `nas_mer.data.flow.strain`.
+        apex: one of `nas_mer.data.frames.apex.SPOTTERS`, for clips whose apex is not marked.
+        magnify: how many times motion is magnified; 1 leaves it as it is.
+        register_pair: whether head drift between onset and apex is taken out.
+        box: left, top, width and height of the face in raw frames; without it the face is found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Annotated[int, Field(ge=8)] = 60
+    flow: str = "lorentzian"
+    strain: StrainForm = "paper"
+    apex: str = "aligned"
+    magnify: Annotated[float, Field(ge=1)] = 1.0
+    register_pair: bool = False
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What became of releases.
+
+    Attributes:
+        dataset: of the clips that are whole.
+        broken: the other clips, as `database/subject/clip`, with the reason.
+        missing: samples of the ground truth that the releases do not have at all, though they have others.
+        unregistered: clips whose head drift was not found, so that it stays in their maps.
+    """
+
+    dataset: Dataset
+    broken: dict[str, str]
+    missing: tuple[str, ...]
+    unregistered: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what the command line tells with `--json`."""
+        return {
+            "samples": len(self.dataset),
+            "counts": self.dataset.counts(),
+            "fingerprint": self.dataset.fingerprint,
+            "broken": self.broken,
+            "missing": list(self.missing),
+            "unregistered": list(self.unregistered),
+        }
+
+
+def prepare(
+    releases: Sequence[Release],
+    how: Preparation,
+    kept: Path,
+    *,
+    name: str,
+    ground_truth: Path | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Prepared:
+    """Make the flow maps of releases.
+
+    Args:
+        releases: of databases that differ.
+        how: what is done to each clip.
+        kept: the folder where pairs and flows are kept; one serves any number of datasets.
+        name: of the dataset.
+        ground_truth: the composite's official CSV, to check every label against; see
+            `nas_mer.data.importing.read_ground_truth`. Databases that it does not know are not checked.
+        workers: processes; one a core if None. The number changes no result.
+        device: where the Lorentzian flow is computed, as torch names it.
+        progress: is told how many clips have come through the stage at work, of how many, and its name.
+
+    Raises:
+        UserError: a label contradicts the ground truth, the flow or spotting method is unknown, no clip can be used, or
+            the disk is full. What was finished by then is kept.
+    """
+    for kind, named, known in (("optical flow", how.flow, METHODS), ("apex spotting", how.apex, SPOTTERS)):
+        if named not in known:
+            raise UserError(f"unknown method of {kind} '{named}'{did_you_mean(named, known)}")
+    clips = sorted((clip for release in releases for clip in release.clips), key=lambda clip: clip.sample)
+    broken = {clip: why for release in releases for clip, why in release.broken.items()}
+    if how.box is None and not all(clip.cropped for clip in clips):
+        face_models()  # at once, not for each clip
+    missing = [sample for sample in _missing(clips, ground_truth) if sample not in broken] if ground_truth else []
+    told = progress or (lambda done, total, stage: None)
+    workers = workers or cores()
+    pairs: dict[Sample, Path] = {}
+    with _space_left(kept):
+        for done, (clip, made) in enumerate(each(_pair, clips, (how, kept), workers), 1):
+            if isinstance(made, Path):
+                pairs[clip.sample] = made
+            else:
+                broken[str(clip.sample)] = made
+            told(done, len(clips), "frames")
+        if not pairs:
+            raise UserError("\n".join(["no clip can be used:", *(f"{clip}: {why}" for clip, why in broken.items())]))
+        _flow(list(pairs.values()), how.flow, workers, device, told)
+
+    whole = [clip for clip in clips if clip.sample in pairs]
+    maps, frames, origins = [], [], {}
+    for clip in whole:
+        file = pairs[clip.sample]
+        maps.append(assemble(np.load(_flow_file(file, how.flow)), how.size, how.strain))
+        with np.load(file) as pair:
+            frames.append([_thumbnail(frame) for frame in pair["frames"]])
+            origins[str(clip.sample)] = {
+                "annotated": clip.annotated,
+                "onset": clip.onset,
+                "apex": int(pair["apex"]),
+                "offset": clip.offset,
+                "apex_from": "annotation" if clip.apex is not None else how.apex,
+                **({"registered": bool(pair["registered"])} if how.register_pair else {}),
+            }
+    provenance = {
+        "made_by": "prepare",
+        **how.model_dump(mode="json"),
+        "magnification": asdict(Magnification(how.magnify)) if how.magnify > 1 else None,
+        "unit": "percent of the crop's width",
+        "releases": [release.provenance() for release in releases],
+        "ground_truth": ground_truth and str(ground_truth),
+        "clips": origins,
+        "broken": broken,
+    }
+    dataset = Dataset(
+        name, np.stack(maps), tuple(clip.sample for clip in whole), frames=np.array(frames), provenance=provenance
+    )
+    unregistered = tuple(clip for clip, origin in origins.items() if not origin.get("registered", True))
+    return Prepared(dataset, broken, tuple(missing), unregistered)
+
+
+def _missing(clips: Sequence[Clip], ground_truth: Path) -> list[str]:
+    """Check labels against the ground truth and return the samples that no clip is there for."""
+    known = {database for database, _, _ in read_ground_truth(ground_truth)}
+    checked = [clip.sample for clip in clips if clip.sample.database in known]
+    return check_labels(checked, ground_truth, whole=False)[1]
+
+
+def _pair(clip: Clip, report: object, how: Preparation, kept: Path) -> Path | str:
+    """Make the pair of a clip and return its file, or tell what is wrong with the clip."""
+    try:
+        return _kept_pair(clip, how, kept)
+    except UserError as error:
+        return str(error)
+
+
+def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
+    """Return the file with a clip's onset and apex, `(2, H, W, 3)`, and the apex's number; made if it is not there."""
+    numbers = list(clip.frames)
+    if clip.apex is not None and how.magnify == 1:  # no other frames are looked at
+        numbers = [clip.onset, clip.apex]
+    paths = [clip.frames[number] for number in numbers]
+    contents = read_files(paths)
+    about = {
+        "revision": _REVISION,
+        "frames": numbers,
+        "hashes": [hashlib.sha256(content).hexdigest() for content in contents],
+        "rate": clip.rate,
+        "crop": None if clip.cropped else how.box or "face",
+        "apex": clip.apex or how.apex,
+        "magnify": how.magnify,
+        "register": how.register_pair,
+    }
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+    file = kept / "pairs" / f"{key}.npz"
+    if not file.is_file():
+        frames = decode(paths, contents)
+        if not clip.cropped:
+            name = str(paths[0])
+            crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
+            frames = [crop.apply(frame) for frame in frames]
+        apex = clip.apex if clip.apex is not None else numbers[spot_apex(frames, how.apex)]
+        if how.magnify > 1:
+            frames = magnify(frames, clip.rate, Magnification(how.magnify))
+        onset, strongest = frames[0], frames[numbers.index(apex)]
+        registered = register(onset, strongest) if how.register_pair else Registered(strongest, None)
+        with replacing(file) as fresh, fresh.open("wb") as stream:
+            pair = np.stack([onset, registered.frame])
+            np.savez(stream, frames=pair, apex=apex, registered=registered.transform is not None)
+    return file
+
+
+def _flow(pairs: Sequence[Path], method: str, workers: int, device: str, told: Callable[[int, int, str], None]) -> None:
+    """Make the flow of every pair that has none yet."""
+    left = [pair for pair in dict.fromkeys(pairs) if not _flow_file(pair, method).is_file()]
+    done = len(pairs) - len(left)
+    on_gpu = not device.startswith("cpu")
+    tasks = _batches(left, _BATCH["gpu" if on_gpu else "cpu"])
+    for task, _ in each(_flows_of, tasks, (method, device), 1 if on_gpu else workers):
+        done += len(task)
+        told(done, len(pairs), "optical flow")
+
+
+def _flows_of(pairs: Sequence[Path], report: object, method: str, device: str) -> None:
+    stacks = np.stack([np.load(pair)["frames"] for pair in pairs])
+    for pair, flow in zip(pairs, optical_flows(stacks[:, 0], stacks[:, 1], method, device), strict=True):
+        with replacing(_flow_file(pair, method)) as fresh, fresh.open("wb") as stream:
+            np.save(stream, flow)
+
+
+def _flow_file(pair: Path, method: str) -> Path:
+    return pair.parents[1] / "flows" / method / f"{pair.stem}.npy"
+
+
+def _batches(pairs: Sequence[Path], most: int) -> list[tuple[Path, ...]]:
+    """Return groups of pairs of one size, which can go through a flow method together."""
+    sizes: dict[tuple[int, ...], list[Path]] = defaultdict(list)
+    for pair in pairs:
+        with np.load(pair) as found:
+            sizes[found["frames"].shape].append(pair)
+    return [tuple(found[start : start + most]) for found in sizes.values() for start in range(0, len(found), most)]
+
+
+def _thumbnail(frame: Frame) -> Frame:
+    return np.asarray(cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@contextmanager
+def _space_left(kept: Path) -> Iterator[None]:
+    """Say what to do if the disk is full in the block."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{kept}: no space left on the disk; what was finished is kept, and the next call goes on"
+        ) from None
