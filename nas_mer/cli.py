@@ -159,7 +159,9 @@ def data_synth(
     ] = 8,
     clips: Annotated[int, typer.Option(min=3, help="Clips of each subject, on average.", metavar="N")] = 6,
     size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.", metavar="N")] = 60,
-    flow: Annotated[str, typer.Option(help="Optical flow: dis or farneback.", metavar="METHOD")] = "dis",
+    flow: Annotated[
+        str, typer.Option(help="Optical flow: lorentzian, dis, farneback or tvl1.", metavar="METHOD")
+    ] = "dis",
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.", metavar="N")] = 0,
     frames: Annotated[
         bool, typer.Option("--frames", help="Write frames and annotations as SMIC, CASME II and SAMM are delivered.")

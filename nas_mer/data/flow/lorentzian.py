@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_mer.data.flow.median import median
+from nas_mer.workers import one_thread
 
 _DATA_SIGMA = 1.5  # Grey levels of the texture, 0 to 255.
 _SMOOTH_SIGMA = 0.03  # Pixels of flow from one pixel to the next.
@@ -35,6 +36,7 @@ _PIXELS_ELSEWHERE = 2**22
 
 
 @torch.no_grad()
+@one_thread()  # More would wait for each other longer than they save in images so small; use a process a core.
 def lorentzian(onsets: Tensor, apexes: Tensor) -> Tensor:
     """Estimate the flows from onset frames to apex frames.
 
@@ -251,7 +253,7 @@ class System:
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
     """Return scalar products `(N, 1, 1)` of `(N, 2, P)`, none of them 0, so that they can divide."""
-    product = torch.linalg.vecdot(one.flatten(1), other.flatten(1))
+    product: Tensor = torch.linalg.vecdot(one.flatten(1), other.flatten(1))
     return product.clamp_min(torch.finfo(product.dtype).tiny).view(-1, 1, 1)
 
 
