@@ -10,7 +10,6 @@ as well, a tenth to a fifth of the clip long, somewhere between onset and offset
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from statistics import fmean
 
 import cv2
 import numpy as np
-from speed import processor
+from machine import machine
 
 from nas_mer.data.flow import Frame
 from nas_mer.data.frames.apex import SPOTTERS
@@ -27,7 +26,6 @@ from nas_mer.data.synthetic.composite import STUDIOS, perform
 from nas_mer.data.synthetic.faces import Expression, Moment, render
 from nas_mer.data.synthetic.film import Film, film
 from nas_mer.files import write_json
-from nas_mer.workers import cores
 
 RATES = {"alder": 100, "birch": 200, "cedar": 200}  # frames a second, as of SMIC-HS, CASME II and SAMM
 
@@ -97,13 +95,7 @@ def main() -> None:
             situation: {name: measured(films, spot) for name, spot in spotters.items()}
             for situation, films in situations.items()
         },
-        "machine": {
-            "processor": processor(),
-            "cores": cores(),
-            "threads": 1,
-            "opencv": cv2.__version__,
-            "python": platform.python_version(),
-        },
+        "machine": machine() | {"threads": 1, "opencv": cv2.__version__},
     }
     write_json(options.out, result)
     print(options.out.read_text())
