@@ -140,7 +140,8 @@ def demo(
 
     with progress_bar() as progress:
         made = run_demo(folder, workers, progress)
-    print_prepared(made.prepared, folder / "data")
+    print_dataset(made.prepared.dataset, folder / "data")
+    note(f"{plural(len(made.prepared.broken), 'clip')} with a wrong annotation, as real releases have some, left out")
     print_search(made.search)
     print_scores([made.retrain])
     out.print("\nLook at:")

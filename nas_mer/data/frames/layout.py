@@ -110,7 +110,8 @@ class Layout(Part):
         title: what people call it.
         rate: frames a second.
         subject: how subject number 1 is spelt, as `sub01`; cells and folders may have `1`, `01` or `Sub1`.
-        clip: a regular expression for the whole name of a clip, by which other databases' files are told apart.
+        clip: a regular expression for the whole name of a clip, by which other databases' files are told apart, without
+            named groups and flags; case does not matter.
         sample: what a clip is called in the dataset: `{clip}`, and where one folder holds several clips also `{onset}`.
         forms: the ways in which frames are delivered, by name, best first.
         skip: folders that are not looked into, `*` standing for anything.
@@ -142,6 +143,13 @@ class Layout(Part):
     corrections: dict[str, Correction] = {}
     spot: bool = True
     megc2019: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("clip")
+    @classmethod
+    def _fits_into_paths(cls, clip: re.Pattern[str]) -> re.Pattern[str]:
+        if clip.groupindex or clip.flags != re.UNICODE:
+            raise ValueError("must do without named groups and flags, as it becomes a part of other expressions")
+        return clip
 
     @field_validator("sample")
     @classmethod

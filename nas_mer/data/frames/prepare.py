@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from nas_mer.data.frames.magnify import Magnification, magnify
 from nas_mer.data.frames.register import Registered, register
 from nas_mer.data.frames.release import Release
 from nas_mer.data.importing import check_labels, read_ground_truth
+from nas_mer.data.tables import refuse
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean, replacing
 from nas_mer.workers import cores, each
@@ -39,6 +41,7 @@ THUMBNAIL = 96
 
 _REVISION = 1  # of what is kept; to be raised when the same clip prepared in the same way gives something else
 _BATCH = {"cpu": 4, "gpu": 64}  # pairs to a call of a flow method
+_SMALLEST = 32  # pixels a side that optical flow needs
 
 
 class Preparation(BaseModel):
@@ -118,12 +121,15 @@ def prepare(
         progress: is told how many clips have come through the stage at work, of how many, and its name.
 
     Raises:
-        UserError: a label contradicts the ground truth, the flow or spotting method is unknown, no clip can be used, or
-            the disk is full. What was finished by then is kept.
+        UserError: two releases are of one database, a label contradicts the ground truth, the flow or spotting method
+            is unknown, no clip can be used, a kept file is damaged, or the disk is full. What was finished by then is
+            kept.
     """
     for kind, named, known in (("optical flow", how.flow, METHODS), ("apex spotting", how.apex, SPOTTERS)):
         if named not in known:
             raise UserError(f"unknown method of {kind} '{named}'{did_you_mean(named, known)}")
+    databases = Counter(release.layout.database for release in releases)
+    refuse([f"{count} of the releases are of the database '{name}'" for name, count in databases.items() if count > 1])
     clips = sorted((clip for release in releases for clip in release.clips), key=lambda clip: clip.sample)
     broken = {clip: why for release in releases for clip, why in release.broken.items()}
     if how.box is None and not all(clip.cropped for clip in clips):
@@ -139,6 +145,7 @@ def prepare(
             else:
                 broken[str(clip.sample)] = made
             told(done, len(clips), "frames")
+        broken = dict(sorted(broken.items()))  # clips come as they are finished
         if not pairs:
             raise UserError("\n".join(["no clip can be used:", *(f"{clip}: {why}" for clip, why in broken.items())]))
         _flow(list(pairs.values()), how.flow, workers, device, told)
@@ -147,17 +154,17 @@ def prepare(
     maps, frames, origins = [], [], {}
     for clip in whole:
         file = pairs[clip.sample]
-        maps.append(assemble(np.load(_flow_file(file, how.flow)), how.size, how.strain))
-        with np.load(file) as pair:
-            frames.append([_thumbnail(frame) for frame in pair["frames"]])
-            origins[str(clip.sample)] = {
-                "annotated": clip.annotated,
-                "onset": clip.onset,
-                "apex": int(pair["apex"]),
-                "offset": clip.offset,
-                "apex_from": "annotation" if clip.apex is not None else how.apex,
-                **({"registered": bool(pair["registered"])} if how.register_pair else {}),
-            }
+        maps.append(assemble(_read(_flow_file(file, how.flow)), how.size, how.strain))
+        pair = _read(file)
+        frames.append([_thumbnail(frame) for frame in pair["frames"]])
+        origins[str(clip.sample)] = {
+            "annotated": clip.annotated,
+            "onset": clip.onset,
+            "apex": int(pair["apex"]),
+            "offset": clip.offset,
+            "apex_from": "annotation" if clip.apex is not None else how.apex,
+            **({"registered": bool(pair["registered"])} if how.register_pair else {}),
+        }
     provenance = {
         "made_by": "prepare",
         **how.model_dump(mode="json"),
@@ -215,6 +222,12 @@ def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
             name = str(paths[0])
             crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
             frames = [crop.apply(frame) for frame in frames]
+        height, width = frames[0].shape[:2]
+        if min(height, width) < _SMALLEST:
+            raise UserError(
+                f"{paths[0]}: {width} x {height} pixels{'' if clip.cropped else ' once cropped'}; "
+                f"at least {_SMALLEST} a side are needed"
+            )
         apex = clip.apex if clip.apex is not None else numbers[spot_apex(frames, how.apex)]
         if how.magnify > 1:
             frames = magnify(frames, clip.rate, Magnification(how.magnify))
@@ -230,7 +243,7 @@ def _flow(pairs: Sequence[Path], method: str, workers: int, device: str, told: C
     """Make the flow of every pair that has none yet."""
     left = [pair for pair in dict.fromkeys(pairs) if not _flow_file(pair, method).is_file()]
     done = len(pairs) - len(left)
-    on_gpu = not device.startswith("cpu")
+    on_gpu = method == "lorentzian" and not device.startswith("cpu")  # no other heeds the device
     tasks = _batches(left, _BATCH["gpu" if on_gpu else "cpu"])
     for task, _ in each(_flows_of, tasks, (method, device), 1 if on_gpu else workers):
         done += len(task)
@@ -238,7 +251,7 @@ def _flow(pairs: Sequence[Path], method: str, workers: int, device: str, told: C
 
 
 def _flows_of(pairs: Sequence[Path], report: object, method: str, device: str) -> None:
-    stacks = np.stack([np.load(pair)["frames"] for pair in pairs])
+    stacks = np.stack([_read(pair)["frames"] for pair in pairs])
     for pair, flow in zip(pairs, optical_flows(stacks[:, 0], stacks[:, 1], method, device), strict=True):
         with replacing(_flow_file(pair, method)) as fresh, fresh.open("wb") as stream:
             np.save(stream, flow)
@@ -248,12 +261,21 @@ def _flow_file(pair: Path, method: str) -> Path:
     return pair.parents[1] / "flows" / method / f"{pair.stem}.npy"
 
 
+def _read(file: Path) -> Any:
+    """Return a kept flow, or a kept pair's arrays by name."""
+    try:
+        with file.open("rb") as stream:
+            found = np.load(stream)
+            return found if isinstance(found, np.ndarray) else dict(found)
+    except (BadZipFile, EOFError, ValueError) as error:
+        raise UserError(f"{file}: damaged ({error}); delete it, and the next call makes it anew") from None
+
+
 def _batches(pairs: Sequence[Path], most: int) -> list[tuple[Path, ...]]:
     """Return groups of pairs of one size, which can go through a flow method together."""
     sizes: dict[tuple[int, ...], list[Path]] = defaultdict(list)
     for pair in pairs:
-        with np.load(pair) as found:
-            sizes[found["frames"].shape].append(pair)
+        sizes[_read(pair)["frames"].shape].append(pair)
     return [tuple(found[start : start + most]) for found in sizes.values() for start in range(0, len(found), most)]
 
 
@@ -267,7 +289,7 @@ def _space_left(kept: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy tells no number where it writes too little
             raise
         raise UserError(
             f"{kept}: no space left on the disk; what was finished is kept, and the next call goes on"

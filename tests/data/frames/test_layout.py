@@ -89,6 +89,8 @@ class TestOwn:
             ("subject: P001", "subject: P002", 4, "subject: String should match pattern"),
             ("clip: take\\d+", "clip: take(", 5, "clip: Input should be a valid regular expression"),
             ("cropped: true}", "croped: true}", 7, "unknown key 'croped'; did you mean 'cropped'?"),
+            ("clip: take\\d+", "clip: (?i)take\\d+", 5, "clip: must do without named groups and flags"),
+            ("clip: take\\d+", "clip: take(?P<subject>\\d+)", 5, "clip: must do without named groups and flags"),
             ("{clip}/img", "{clop}/img", 7, "unknown placeholder {clop}; did you mean '{clip}'?"),
             ("img{frame}", "img", 7, "must have {clip} in a folder and end with {frame}"),
             ("/{clip}/img{frame}", "/{clip}{frame}", 7, "must have {clip} in a folder and end with {frame}"),

@@ -1,15 +1,16 @@
 """From releases of made-up people to datasets, end to end."""
 
 import csv
-import errno
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from nas_mer.data import Dataset
-from nas_mer.data.flow import assemble
+from nas_mer.data.flow import METHODS, assemble
 from nas_mer.data.frames import Preparation, find_release, load_layout, prepare
 from nas_mer.data.importing import read_ground_truth
 from nas_mer.errors import UserError
@@ -145,6 +146,13 @@ class TestKept:
         again([replace(releases[1], clips=(swapped,), broken={})], kept)
         assert counted == {"flows": 1, "decoded": 1}
 
+    @pytest.mark.parametrize(("flow", "processes"), [("dis", 2), ("lorentzian", 1)])
+    def test_a_gpu_takes_the_place_of_processes_only_where_it_is_used(self, monkeypatch, tmp_path, flow, processes):
+        asked = []
+        monkeypatch.setattr(MODULE, "each", lambda *arguments: asked.append(arguments[3]) or [])
+        MODULE._flow([], flow, 2, "cuda", lambda *_: None)
+        assert asked == [processes]
+
     def test_any_number_of_workers_gives_the_same(self, prepared, releases, tmp_path):
         few = [replace(release, clips=release.clips[:2], broken={}) for release in releases]
         one, two = (again(few, tmp_path / str(workers), workers=workers).dataset for workers in (1, 2))
@@ -205,6 +213,44 @@ class TestRefused:
         result = again(releases, kept, ground_truth=tmp_path / "more.csv")
         assert result.missing == ("casme2/sub99/EP01_01",)
 
+    @pytest.mark.parametrize("side", [8, 31])
+    def test_frames_too_small_cost_their_clip_alone(self, releases, kept, tmp_path, side):
+        small = tmp_path / "small.png"
+        cv2.imwrite(str(small), np.random.default_rng(0).integers(0, 256, (40, side, 3), np.uint8))
+        clip, *others = releases[1].clips[:3]
+        tiny = replace(clip, frames={clip.onset: small, clip.apex: small})
+        result = again([replace(releases[1], clips=(tiny, *others), broken={})], kept)
+        assert result.broken == {str(clip.sample): f"{small}: {side} x 40 pixels; at least 32 a side are needed"}
+        assert len(result.dataset) == 2
+
+    @pytest.mark.parametrize("flow", METHODS)
+    def test_the_smallest_frames_are_enough(self, releases, tmp_path, flow):
+        if flow == "tvl1":
+            pytest.importorskip("skimage")
+        small = tmp_path / "small.png"
+        cv2.imwrite(str(small), np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+        clip = releases[1].clips[0]
+        tiny = replace(clip, frames={clip.onset: small, clip.apex: small})
+        release = replace(releases[1], clips=(tiny,), broken={})
+        assert len(again([release], tmp_path, QUICK.model_copy(update={"flow": flow})).dataset) == 1
+
+    @pytest.mark.parametrize("folder", ["pairs", "flows/dis"])
+    def test_a_damaged_kept_file(self, releases, tmp_path, folder):
+        few = [replace(releases[1], clips=releases[1].clips[:1], broken={})]
+        again(few, tmp_path)
+        (file,) = (tmp_path / folder).iterdir()
+        for content in (b"", file.read_bytes()[:-50]):
+            file.write_bytes(content)
+            with pytest.raises(UserError, match=r"damaged .*; delete it, and the next call makes it anew") as error:
+                again(few, tmp_path)
+            assert str(error.value).startswith(f"{file}: ")
+        file.unlink()
+        assert len(again(few, tmp_path).dataset) == 1
+
+    def test_one_database_twice(self, releases, tmp_path):
+        with pytest.raises(UserError, match="2 of the releases are of the database 'casme2'"):
+            again([*releases, releases[1]], tmp_path)
+
     def test_unknown_methods(self, releases, tmp_path):
         with pytest.raises(UserError, match=r"unknown method of optical flow 'dsi'"):
             again(releases, tmp_path, QUICK.model_copy(update={"flow": "dsi"}))
@@ -212,11 +258,21 @@ class TestRefused:
             again(releases, tmp_path, QUICK.model_copy(update={"apex": "papers"}))
         assert not any(tmp_path.iterdir())
 
-    def test_a_full_disk(self, releases, tmp_path, monkeypatch):
-        def full(*_, **__):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+    @pytest.mark.parametrize(
+        ("save", "write", "finished"), [("savez", np.savez, 0), ("save", lambda disk, flow: flow.tofile(disk), 1)]
+    )
+    def test_a_full_disk(self, releases, tmp_path, monkeypatch, save, write, finished):
+        """It may be full from the start, or after the header of an array."""
 
-        monkeypatch.setattr(np, "savez", full)
-        with pytest.raises(UserError, match="no space left on the disk; what was finished is kept"):
-            again(releases, tmp_path)
-        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        def full(stream, *arrays, **named):
+            with Path("/dev/full").open("wb", buffering=0) as disk:
+                write(disk, *arrays, **named)
+
+        few = [replace(releases[1], clips=releases[1].clips[:1], broken={})]
+        with monkeypatch.context() as patch:
+            patch.setattr(np, save, full)
+            with pytest.raises(UserError, match="no space left on the disk; what was finished is kept"):
+                again(few, tmp_path)
+        assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == finished
+        assert len(again(few, tmp_path).dataset) == 1
