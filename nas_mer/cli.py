@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -31,7 +32,7 @@ from nas_mer.console import (
     say,
 )
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, parse_yaml, read_yaml
+from nas_mer.files import did_you_mean, disk_is_full, parse_yaml, read_yaml
 from nas_mer.space import OPS, Genotype, SearchSpace, find_genotype, load_genotype, load_ops
 
 # What a command needs beyond spaces is imported when it runs: `nas-mer --help` should not wait for torch's friends.
@@ -106,8 +107,9 @@ def main() -> None:
         say("error", "red", str(error))
         sys.exit(2)
     except OSError as error:
-        say("error", "red", str(error))
-        sys.exit(1)
+        full = disk_is_full(error)
+        say("error", "red", f"no space left on the disk ({error}); nothing half-written stays" if full else str(error))
+        sys.exit(2 if full else 1)
 
 
 def _print_version(wanted: bool) -> None:
@@ -247,7 +249,9 @@ def data_prepare(
     apex: Annotated[
         str, typer.Option(help="How an apex is found that is not marked: aligned or paper.", metavar="METHOD")
     ] = "aligned",
-    magnify: Annotated[float, typer.Option(min=1, help="How many times motion is magnified.", metavar="FACTOR")] = 1,
+    magnify: Annotated[
+        float, typer.Option(min=1, max=1000, help="How many times motion is magnified.", metavar="FACTOR")
+    ] = 1,
     register: Annotated[bool, typer.Option("--register", help="Take the head's drift out.")] = False,
     box: Annotated[
         str | None,
@@ -269,13 +273,17 @@ def data_prepare(
     from nas_mer.runs.folder import pick_device
 
     Dataset.check_place(folder)
+    place = folder.absolute()  # it has a name even if it is given as a dot
     how = Preparation(
         size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=_box(box)
     )
     target = str(pick_device(device))
     given = {"smic": smic, "casme2": casme2, "samm": samm}
     places = {layout: place for layout, place in given.items() if place}
-    places |= {layout: Path(place) for layout, place in _named("--other", others).items()}
+    further = _named("--other", others)
+    if twice := places.keys() & further.keys():
+        raise UserError(f"--other: '{min(twice)}' is given by --{min(twice)} already")
+    places |= {layout: Path(place) for layout, place in further.items()}
     if not places:
         raise UserError("no database is given: --smic DIR, --casme2 DIR, --samm DIR or --other LAYOUT=DIR")
     layouts = {layout: load_layout(layout) for layout in places}
@@ -285,18 +293,22 @@ def data_prepare(
     for option, named in (("--annotation", files), ("--form", kinds)):
         for database in named.keys() - set(known):
             raise UserError(f"{option}: no database '{database}' is given{did_you_mean(database, known)}")
-    releases = [
-        find_release(layout, places[name], kinds.get(layout.database), files.get(layout.database))
-        for name, layout in layouts.items()
-    ]
+    releases, problems = [], []
+    for name, layout in layouts.items():
+        try:
+            releases.append(find_release(layout, places[name], kinds.get(layout.database), files.get(layout.database)))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
     for release in releases if not as_json else []:
         print_release(release)
     with progress_bar(resume="the same command goes on from there") as progress:
         prepared = prepare(
             releases,
             how,
-            keep or folder.with_name(f"{folder.name}.kept"),
-            name=folder.name,
+            keep or place.with_name(f"{place.name}.kept"),
+            name=place.name,
             ground_truth=ground_truth,
             workers=workers,
             device=target,
@@ -304,7 +316,7 @@ def data_prepare(
         )
     prepared.dataset.save(folder)
     print_json(prepared.as_json()) if as_json else print_prepared(prepared, folder)
-    if prepared.broken:
+    if prepared.broken or prepared.missing:
         raise typer.Exit(2)
 
 
@@ -660,7 +672,7 @@ def _box(text: str | None) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 4 or not all(re.fullmatch(r"\s*[0-9]+\s*", part) for part in parts):
         raise UserError(f"--box: write X,Y,WIDTH,HEIGHT in whole pixels, as in 160,60,320,360, found '{text}'")
     x, y, width, height = map(int, parts)
     return x, y, width, height

@@ -82,7 +82,7 @@ def print_release(release: Any) -> None:
     if layout.megc2019 and len(release.clips) != layout.megc2019:
         out.print(f"  the MEGC2019 composite has {layout.megc2019} of it")
     for reason, clips in release.left_out.items():
-        out.print(f"  left out {len(clips)}: {reason}", soft_wrap=True)
+        out.print(f"  left out {len(clips)}, {reason}: {listed(clips, limit=3)}", soft_wrap=True)
     for clip, what in release.corrected.items():
         out.print(f"  corrected {clip}: {what}", soft_wrap=True)
     if release.unmentioned:
@@ -96,11 +96,15 @@ def print_prepared(prepared: Any, folder: Path) -> None:
     print_dataset(prepared.dataset, folder)
     if prepared.unregistered:
         note(f"no head drift was found in {listed(prepared.unregistered)}; their maps have what there is")
+    spotted = [clip for clip, origin in prepared.origins.items() if origin["apex_from"] != "annotation"]
+    if spotted:
+        out.print(f"apex spotted in {plural(len(spotted), 'clip')} where nobody had marked it")
     if prepared.missing:
-        note(f"the ground truth also has {listed(prepared.missing, limit=len(prepared.missing))}")
+        head = f"not there of the ground truth: {plural(len(prepared.missing), 'sample')}; is all unpacked?"
+        say("error", "red", "\n  ".join([head, *prepared.missing]))
     if prepared.broken:
         count = plural(len(prepared.broken), "clip")
-        reasons = [f"  {clip}: {why}" for clip, why in sorted(prepared.broken.items())]
+        reasons = [f"  {clip}: {why}".replace("\n", "\n    ") for clip, why in prepared.broken.items()]
         say("error", "red", "\n".join([f"{count} could not be used; the dataset has all others", *reasons]))
 
 

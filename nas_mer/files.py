@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import os
 import re
@@ -53,6 +54,13 @@ def sweep(folder: Path) -> None:
     """Remove what `replacing` left in a folder, and in those below it, when its process was killed."""
     for scratch in list(folder.rglob(f".*{SCRATCH}")):
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Return whether a file could not be written for lack of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or "requested and" in str(
+        error
+    )  # as numpy puts it, without errno
 
 
 def write_text(path: Path, text: str) -> None:

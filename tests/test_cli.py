@@ -346,7 +346,8 @@ class TestPrepare:
         assert len(dataset) == len(rows) - len(broken)
         for title, form in (("SMIC-HS", "cropped"), ("CASME II", "cropped"), ("SAMM", "cropped")):
             assert re.search(rf"{title}: \d+ clips \(.*\)\n  {form} frames below .*, annotated by .*\.xlsx\n", out)
-        assert re.search(r"left out \d+: the emotion is others", out)
+        assert re.search(r"left out \d+, the emotion is others, which is in no class: casme2/sub0\d/EP", out)
+        assert re.search(r"apex spotted in \d+ clips where nobody had marked it", out)
         assert f"{tmp_path / 'made'}: {len(dataset)} maps of 3x16x16" in out
         status, out, err = nas_mer("data", "prepare", tmp_path / "again", *quick, "--json")
         assert status == 2
@@ -359,6 +360,32 @@ class TestPrepare:
         assert (tmp_path / "made.kept" / "flows" / "dis").is_dir()
         done("data", "show", tmp_path / "made", "--figure", tmp_path / "made.png")
         assert cv2.imread(str(tmp_path / "made.png")).shape[2] == 3
+
+    def test_samples_that_are_not_there(self, nas_mer, filmed, tmp_path):
+        (tmp_path / "truth.csv").write_text((filmed / "ground_truth.csv").read_text() + "casme2,sub09,EP01_01f,0\n")
+        casme2 = ["--casme2", filmed / "CASME2", "--flow", "dis", "--size", 16, "--workers", 1]
+        status, _, err = nas_mer(
+            "data", "prepare", tmp_path / "made", *casme2, "--ground-truth", tmp_path / "truth.csv"
+        )
+        assert status == 2
+        assert "error: 1 sample of the ground truth are not there; is all unpacked?\n  casme2/sub09/EP01_01f\n" in err
+        assert len(Dataset.load(tmp_path / "made")) == 8
+
+    def test_a_folder_that_is_a_dot(self, done, filmed, tmp_path, monkeypatch):
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
+        done("data", "prepare", ".", "--casme2", filmed / "CASME2", "--flow", "dis", "--size", 16, "--workers", 1)
+        assert Dataset.load(tmp_path / "empty").name == "empty"
+        assert (tmp_path / "empty.kept").is_dir()
+
+    def test_a_full_disk(self, nas_mer, filmed, tmp_path, monkeypatch):
+        def full(self, path):
+            raise OSError("774144 requested and 106368 written")
+
+        monkeypatch.setattr(Dataset, "save", full)
+        casme2 = ["--casme2", filmed / "CASME2", "--flow", "dis", "--size", 16, "--workers", 1]
+        status, _, err = nas_mer("data", "prepare", tmp_path / "made", *casme2)
+        assert (status, "error: no space left on the disk" in err) == (2, True)
 
     def test_synth_writes_frames(self, done, tmp_path, monkeypatch):
         told = done("data", "synth", tmp_path / "filmed", "--frames", "--subjects", 2, "--clips", 3, "--workers", 1)
@@ -378,7 +405,17 @@ class TestPrepare:
             ([*casme2, "--form", "casme2=row"], "CASME II has no form 'row' of frames; did you mean 'raw'?"),
             ([*casme2, "--annotation", "casme2=no.xlsx"], "no.xlsx"),
             ([*casme2, "--annotation", f"casme2={filmed / 'SAMM/SAMM_Micro_FACS_Codes_v2.xlsx'}"], "SAMM's annotation"),
+            (
+                ["--smic", tmp_path / "no", "--samm", tmp_path / "nor"],
+                f"no such folder\n{tmp_path / 'nor'}: no such folder",
+            ),
+            ([*casme2, "--other", f"casme2={filmed}"], "--other: 'casme2' is given by --casme2 already"),
+            (
+                [*casme2, "--keep", filmed / "ground_truth.csv"],
+                "ground_truth.csv: is a file; finished work needs a folder",
+            ),
             ([*casme2, "--box", "1,2,3"], "--box: write X,Y,WIDTH,HEIGHT in whole pixels"),
+            ([*casme2, "--box", "1,2,3,4²"], "--box: write X,Y,WIDTH,HEIGHT in whole pixels"),
             ([*casme2, "--device", "tpu"], "tpu"),
         ):
             assert message in refused("data", "prepare", made, *words), words

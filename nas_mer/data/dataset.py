@@ -238,7 +238,7 @@ class Dataset:
             provenance=self.provenance,
         )
         rows = [COLUMNS, *((*sample.key, sample.label) for sample in self.samples)]
-        with replacing(path) as folder:
+        with replacing(path.absolute()) as folder:  # a dot, too, has a name then
             folder.mkdir()
             np.save(folder / "maps.npy", np.ascontiguousarray(self.maps))
             if self.frames is not None:

@@ -158,7 +158,8 @@ def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -
         "samples that the ground truth does not have": unknown,
         "samples of the ground truth that have no map": missing if whole else [],
     }
-    refuse([f"{path}: {len(found)} {what}: {listed(found)}" for what, found in problems.items() if found])
+    every = len(samples) + len(truth)
+    refuse([f"{path}: {len(found)} {what}: {listed(found, limit=every)}" for what, found in problems.items() if found])
     return [Sample(*key, sample.label) for key, sample in zip(keys, samples, strict=True)], missing
 
 

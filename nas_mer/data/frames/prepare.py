@@ -7,7 +7,6 @@ flows are kept in a folder by what they are made of, so that nothing is computed
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -33,7 +32,7 @@ from nas_mer.data.frames.release import Release
 from nas_mer.data.importing import check_labels, read_ground_truth
 from nas_mer.data.tables import refuse
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, replacing
+from nas_mer.files import did_you_mean, disk_is_full, replacing
 from nas_mer.workers import cores, each
 
 THUMBNAIL = 96
@@ -63,7 +62,7 @@ class Preparation(BaseModel):
     flow: str = "lorentzian"
     strain: StrainForm = "paper"
     apex: str = "aligned"
-    magnify: Annotated[float, Field(ge=1)] = 1.0
+    magnify: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     register_pair: bool = False
     box: tuple[int, int, int, int] | None = None
 
@@ -93,7 +92,15 @@ class Prepared:
             "broken": self.broken,
             "missing": list(self.missing),
             "unregistered": list(self.unregistered),
+            "releases": self.dataset.provenance["releases"],
+            "clips": self.origins,
         }
+
+    @property
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """Where each map comes from: its annotation, frames and how its apex was found."""
+        origins: dict[str, dict[str, Any]] = self.dataset.provenance["clips"]
+        return origins
 
 
 def prepare(
@@ -132,6 +139,8 @@ def prepare(
     refuse([f"{count} of the releases are of the database '{name}'" for name, count in databases.items() if count > 1])
     clips = sorted((clip for release in releases for clip in release.clips), key=lambda clip: clip.sample)
     broken = {clip: why for release in releases for clip, why in release.broken.items()}
+    if kept.exists() and not kept.is_dir():
+        raise UserError(f"{kept}: is a file; finished work needs a folder")
     if how.box is None and not all(clip.cropped for clip in clips):
         face_models()  # at once, not for each clip
     missing = [sample for sample in _missing(clips, ground_truth) if sample not in broken] if ground_truth else []
@@ -178,7 +187,7 @@ def prepare(
     dataset = Dataset(
         name, np.stack(maps), tuple(clip.sample for clip in whole), frames=np.array(frames), provenance=provenance
     )
-    unregistered = tuple(clip for clip, origin in origins.items() if not origin.get("registered", True))
+    unregistered = tuple(clip for clip, origin in origins.items() if origin.get("registered") is False)
     return Prepared(dataset, broken, tuple(missing), unregistered)
 
 
@@ -289,7 +298,7 @@ def _space_left(kept: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy tells no number where it writes too little
+        if not disk_is_full(error):
             raise
         raise UserError(
             f"{kept}: no space left on the disk; what was finished is kept, and the next call goes on"
