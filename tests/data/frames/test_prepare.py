@@ -251,6 +251,10 @@ class TestRefused:
         with pytest.raises(UserError, match="2 of the releases are of the database 'casme2'"):
             again([*releases, releases[1]], tmp_path)
 
+    def test_a_file_in_the_place_of_finished_work(self, releases, filmed):
+        with pytest.raises(UserError, match=r"ground_truth\.csv: is a file; finished work needs a folder"):
+            again(releases, filmed / "ground_truth.csv")
+
     def test_unknown_methods(self, releases, tmp_path):
         with pytest.raises(UserError, match=r"unknown method of optical flow 'dsi'"):
             again(releases, tmp_path, QUICK.model_copy(update={"flow": "dsi"}))
