@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_mer.data.dataset import CLASSES, COLUMNS, Dataset, Sample, alike
+from nas_mer.data.images import decoded
 from nas_mer.data.tables import listed, read_rows, refuse
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
@@ -381,7 +382,7 @@ def _decoded(path: Path, content: bytes) -> NDArray[Any] | str:
         if array.ndim == 3 and array.shape[0] != 3:
             array = np.moveaxis(array, -1, 0)
     else:
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+        array = decoded(content, cv2.IMREAD_UNCHANGED)
         if array is None:
             return "not readable as an image"
         array = np.moveaxis(array[..., ::-1], -1, 0) if array.ndim == 3 else array

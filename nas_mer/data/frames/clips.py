@@ -11,6 +11,7 @@ import numpy as np
 
 from nas_mer.data.dataset import Sample
 from nas_mer.data.flow import Frame
+from nas_mer.data.images import decoded
 from nas_mer.data.tables import refuse
 
 
@@ -64,7 +65,7 @@ def decode(paths: Sequence[Path], contents: Sequence[bytes]) -> list[Frame]:
     frames: list[Frame] = []
     problems = []
     for path, content in zip(paths, contents, strict=True):
-        frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        frame = decoded(content, cv2.IMREAD_COLOR)
         if frame is None:
             problems.append(f"{path}: not readable as an image")
         elif frames and frame.shape != frames[0].shape:

@@ -147,10 +147,13 @@ def _frames(layout: Layout, tree: Tree, wanted: str | None) -> tuple[str, Folder
     folders: Folders = defaultdict(list)
     for folder in found[name]:
         folders[folder.key].append(folder)
-    places = {folder.base for group in folders.values() if len({f.base for f in group}) > 1 for folder in group}
-    if places:
-        where = listed(sorted(tree.below(place) for place in places), limit=4)
-        raise UserError(f"{tree.root}: {name} frames of the same clips lie in {where}; give the folder of one of them")
+    several = [group for group in folders.values() if len({folder.base for folder in group}) > 1]
+    if several:
+        where = listed(sorted({tree.below(folder.base) for group in several for folder in group}), limit=4)
+        clips = listed(f"{group[0].subject}/{group[0].clip}" for group in several)
+        raise UserError(
+            f"{tree.root}: {name} frames of the same clips lie in {where}; give the folder of one of them ({clips})"
+        )
     return name, dict(folders)
 
 

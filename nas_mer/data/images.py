@@ -1,0 +1,27 @@
+"""Decoding images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_log = cv2.utils.logging
+
+
+def decoded(content: bytes, flags: int) -> NDArray[Any] | None:
+    """Return the image that a file's content holds, as `cv2.imdecode` does, or None if it holds none.
+
+    OpenCV's own words on damaged files are kept from stderr, where the caller says what is wrong.
+    """
+    if not content:
+        return None
+    level = _log.getLogLevel()
+    _log.setLogLevel(_log.LOG_LEVEL_SILENT)
+    try:
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        return image
+    finally:
+        _log.setLogLevel(level)
