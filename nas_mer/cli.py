@@ -174,18 +174,19 @@ def data_synth(
 ) -> None:
     """Render a synthetic composite, as maps or as frames."""
     from nas_mer.data import Dataset, synth
-    from nas_mer.data.synthetic.releases import write_releases
 
     if raw and not frames:
         raise UserError("--raw is about frames; add --frames")
     if frames:
+        from nas_mer.data.synthetic.releases import FOLDERS, write_releases
+
         with progress_bar() as progress:
             truths = write_releases(
                 folder, seed, subjects, clips, cropped=not raw, workers=workers,
                 progress=lambda done, total: progress(done, total, "filming"),
             )  # fmt: skip
         out.print(f"{folder}: {len(truths)} clips of made-up people, with the truth about them", soft_wrap=True)
-        parts = (f"--{name.lower()} {folder / name}" for name in ("SMIC", "CASME2", "SAMM"))
+        parts = (f"--{database} {folder / place}" for database, place in FOLDERS.items())
         truth = f"--ground-truth {folder / 'ground_truth.csv'}"
         out.print(f"make maps of them with: nas-mer data prepare OUT {' '.join(parts)} {truth}", soft_wrap=True)
         return

@@ -58,9 +58,8 @@ def sweep(folder: Path) -> None:
 
 def disk_is_full(error: OSError) -> bool:
     """Return whether a file could not be written for lack of room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT) or "requested and" in str(
-        error
-    )  # as numpy puts it, without errno
+    short_write = "requested and" in str(error)  # numpy's words; it gives no number
+    return short_write or error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -339,3 +338,18 @@ def _scalar(loader: _Loader, node: yaml.Node) -> Any:
     except (ValueError, LookupError, AttributeError):
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
         raise yaml.MarkedYAMLError(problem=f"{node.value!r:.40} is not {tag}", problem_mark=node.start_mark) from None
+
+
+def read_shipped(name: str | Path, model: type[ModelT], folder: Path, kind: str) -> ModelT:
+    """Read a model from a YAML file, or from the shipped one in `folder` that is called so.
+
+    Raises:
+        UserError: there is no such file, or a value in it is wrong (the message names file, line and key).
+    """
+    path = Path(name)
+    shipped = {file.stem: file for file in folder.glob("*.yaml")}
+    if not path.suffix and not path.is_file():
+        if str(name) not in shipped:
+            raise UserError(f"{name}: no such file, and no {kind} is called so{did_you_mean(str(name), shipped)}")
+        path = shipped[str(name)]
+    return read_yaml(path).mapping().into(model)

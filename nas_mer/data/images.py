@@ -1,4 +1,4 @@
-"""Decoding images."""
+"""Images decoded and turned grey."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def decoded(content: bytes, flags: int) -> NDArray[Any] | None:
         return image
     finally:
         _log.setLogLevel(level)
+
+
+def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image `(H, W)`, made of `(H, W, 3)` blue, green, red or grey already."""
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)

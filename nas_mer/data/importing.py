@@ -130,7 +130,8 @@ def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -
     Args:
         samples: of any databases; those that they do not come from may be in the ground truth.
         path: see `read_ground_truth`.
-        whole: whether each sample of the ground truth in the samples' databases must be there.
+        whole: whether each sample of the ground truth in the samples' databases must be there, and the ground truth
+            know all of these; else databases that it does not know are not checked.
 
     Returns:
         the samples as the ground truth spells them, and those of the ground truth that are not there.
@@ -142,6 +143,9 @@ def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -
     spellings: dict[Key, list[Key]] = defaultdict(list)
     for key in truth:
         spellings[_spelt_alike(key)].append(key)
+    if not whole:
+        known = {database for database, _, _ in truth}
+        samples = [sample for sample in samples if sample.database in known]
     keys: list[Key] = []
     unknown, contrary = [], []
     for sample in samples:

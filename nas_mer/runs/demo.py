@@ -8,8 +8,7 @@ from pathlib import Path
 
 from nas_mer.data import montage
 from nas_mer.data.frames import Preparation, Prepared, find_release, load_layout, prepare
-from nas_mer.data.synthetic.releases import MARK as RELEASES_MARK
-from nas_mer.data.synthetic.releases import write_releases
+from nas_mer.data.synthetic.releases import FOLDERS, MARK, write_releases
 from nas_mer.errors import UserError
 from nas_mer.files import SCRATCH
 from nas_mer.runs.folder import Progress, Run
@@ -21,7 +20,6 @@ from nas_mer.space import SearchSpace, load_genotype
 from nas_mer.train import Recipe, load_recipe
 
 NAME = "demo"
-FOLDERS = {"smic": "SMIC", "casme2": "CASME2", "samm": "SAMM"}
 PICTURES = ("maps.png", "weights.svg", "history.svg")
 
 
@@ -84,7 +82,7 @@ def _clear(folder: Path) -> None:
     held = (
         {path.name for path in folder.iterdir() if not path.name.endswith(SCRATCH)} if folder.is_dir() else {"a file"}
     )
-    is_demo = (folder / "frames" / RELEASES_MARK).is_file()
+    is_demo = (folder / "frames" / MARK).is_file()
     if held - {"frames", "data", "data.kept", "search", "retrain", *PICTURES} or (held and not is_demo):
         raise UserError(f"{folder}: holds something else than a demo; choose another --out")
     shutil.rmtree(folder)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, read_yaml
+from nas_mer.files import read_shipped
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -110,10 +109,4 @@ def load_recipe(name: str | Path, model: type[RecipeT], folder: Path = RECIPES) 
     Raises:
         UserError: there is no such recipe, or a value in it is wrong (the message names file, line and key).
     """
-    path = Path(name)
-    shipped = {file.stem: file for file in folder.glob("*.yaml")}
-    if not path.suffix and not path.is_file():
-        if str(name) not in shipped:
-            raise UserError(f"{name}: no such file, and no recipe is called so{did_you_mean(str(name), shipped)}")
-        path = shipped[str(name)]
-    return read_yaml(path).mapping().into(model)
+    return read_shipped(name, model, folder, "recipe")

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas_mer.data.flow.lorentzian import lorentzian
+from nas_mer.data.images import grey
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 
@@ -118,5 +119,4 @@ def optical_flows(onsets: Frame, apexes: Frame, method: str = "dis", device: str
 def _grey(frames: Frame) -> Frame:
     if frames.ndim == 3:
         return frames
-    grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames]
-    return np.asarray(grey, np.uint8).reshape(frames.shape[:3])
+    return np.asarray([grey(frame) for frame in frames], np.uint8).reshape(frames.shape[:3])

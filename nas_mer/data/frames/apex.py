@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from nas_mer.data.flow import Floats, Frame
+from nas_mer.data.images import grey
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 
@@ -79,7 +80,7 @@ def spot_apex(frames: Sequence[Frame], method: str = "aligned") -> int:
             f"the frames of a clip must be uint8, of one shape (H, W) or (H, W, 3) with at least {_SMALLEST} pixels a "
             f"side, found {', '.join(wrong) or shape}"
         )
-    return SPOTTERS[method]([_grey(frame) for frame in frames])
+    return SPOTTERS[method]([grey(frame) for frame in frames])
 
 
 def _changes(frames: Sequence[Frame]) -> Floats:
@@ -130,10 +131,6 @@ def _patterns(first: Floats) -> NDArray[np.float64]:
     motion = [along, down, x * along + y * down, x * down - y * along]
     light = [base * slope for base in (np.ones_like(x), first / 128) for slope in (1, x / columns, y / columns)]
     return np.stack([pattern.ravel() for pattern in (*motion, *light)], axis=1)
-
-
-def _grey(frame: Frame) -> Frame:
-    return frame if frame.ndim == 2 else np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def _floats(values: object) -> Floats:

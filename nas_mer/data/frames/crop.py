@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas_mer.data.images import grey
 from nas_mer.errors import UserError
 
 Frame = NDArray[np.uint8]
@@ -102,8 +103,9 @@ def face_crop(frame: Frame, width: int = 230, height: int = 260, name: str = "th
         UserError: no face is found, or several of which none is clearly the largest, or the extra `raw` is missing.
     """
     detect, predict = face_models()
-    grey = frame if frame.ndim == 2 else np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8)
-    faces = detect(grey, 0) or detect(grey, 1)  # else at twice its size, as the least face that is found has 80 pixels
+    seen_grey = grey(frame)
+    # If need be at twice its size: the least face that is found has 80 pixels.
+    faces = detect(seen_grey, 0) or detect(seen_grey, 1)
     high, wide = frame.shape[:2]
     if not faces:
         raise UserError(f"{name}: no face found in {wide} x {high} pixels; look at it, or give --box")
@@ -111,7 +113,7 @@ def face_crop(frame: Frame, width: int = 230, height: int = 260, name: str = "th
     if others and face.width() < _CLEARLY * others[0].width():
         where = "; ".join(f"{each.width()} pixels wide at x {each.left()}, y {each.top()}" for each in (face, *others))
         raise UserError(f"{name}: {len(faces)} faces found and none is clearly the largest ({where}); give --box")
-    corners = np.array([(point.x, point.y) for point in predict(grey, face).parts()], np.float64)
+    corners = np.array([(point.x, point.y) for point in predict(seen_grey, face).parts()], np.float64)
     seen = [corners[0:2].mean(axis=0), corners[2:4].mean(axis=0), corners[4]]
     places = np.array([EYE, (-EYE[0], EYE[1]), NOSE]) * width + ((width - 1) / 2, (height - 1) / 2)
     return Crop(similarity(seen, places), width, height)

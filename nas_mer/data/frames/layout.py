@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, read_yaml
+from nas_mer.files import did_you_mean, read_shipped
 
 LAYOUTS = Path(__file__).parent / "layouts"
 """The folder of the shipped layouts."""
@@ -234,10 +233,4 @@ def load_layout(name: str | Path) -> Layout:
     Raises:
         UserError: there is no such layout, or a value in it is wrong (the message names file, line and key).
     """
-    path = Path(name)
-    shipped = {file.stem: file for file in LAYOUTS.glob("*.yaml")}
-    if not path.suffix and not path.is_file():
-        if str(name) not in shipped:
-            raise UserError(f"{name}: no such file, and no layout is called so{did_you_mean(str(name), shipped)}")
-        path = shipped[str(name)]
-    return read_yaml(path).mapping().into(Layout)
+    return read_shipped(name, Layout, LAYOUTS, "layout")

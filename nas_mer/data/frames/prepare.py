@@ -29,7 +29,7 @@ from nas_mer.data.frames.crop import box_crop, face_crop, face_models
 from nas_mer.data.frames.magnify import Magnification, magnify
 from nas_mer.data.frames.register import Registered, register
 from nas_mer.data.frames.release import Release
-from nas_mer.data.importing import check_labels, read_ground_truth
+from nas_mer.data.importing import check_labels
 from nas_mer.data.tables import refuse
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean, disk_is_full, replacing
@@ -143,7 +143,10 @@ def prepare(
         raise UserError(f"{kept}: is a file; finished work needs a folder")
     if how.box is None and not all(clip.cropped for clip in clips):
         face_models()  # at once, not for each clip
-    missing = [sample for sample in _missing(clips, ground_truth) if sample not in broken] if ground_truth else []
+    missing: list[str] = []
+    if ground_truth:
+        _, missing = check_labels([clip.sample for clip in clips], ground_truth, whole=False)
+    missing = [sample for sample in missing if sample not in broken]
     told = progress or (lambda done, total, stage: None)
     workers = workers or cores()
     pairs: dict[Sample, Path] = {}
@@ -189,13 +192,6 @@ def prepare(
     )
     unregistered = tuple(clip for clip, origin in origins.items() if origin.get("registered") is False)
     return Prepared(dataset, broken, tuple(missing), unregistered)
-
-
-def _missing(clips: Sequence[Clip], ground_truth: Path) -> list[str]:
-    """Check labels against the ground truth and return the samples that no clip is there for."""
-    known = {database for database, _, _ in read_ground_truth(ground_truth)}
-    checked = [clip.sample for clip in clips if clip.sample.database in known]
-    return check_labels(checked, ground_truth, whole=False)[1]
 
 
 def _pair(clip: Clip, report: object, how: Preparation, kept: Path) -> Path | str:

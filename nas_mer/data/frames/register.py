@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_mer.data.flow import Floats, Frame, optical_flow
+from nas_mer.data.images import grey
 
 _STRIDE = 3  # pixels between the points at which flow is looked at
 _TEXTURE = 2.0  # grey levels squared: the smaller eigenvalue of the structure tensor at which a point counts half
@@ -90,8 +91,7 @@ def _similarity(flow: Floats, texture: Floats) -> NDArray[np.float64] | None:
 
 def _texture(frame: Frame) -> Floats:
     """Return `(H, W)`: how well the flow at a pixel is determined in both directions, 0 not at all to 1."""
-    grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    smooth = cv2.GaussianBlur(np.asarray(grey, np.float32), (0, 0), 1.5)
+    smooth = cv2.GaussianBlur(np.asarray(grey(frame), np.float32), (0, 0), 1.5)
     across, along = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     xx, xy, yy = (cv2.GaussianBlur(a * b, (0, 0), 3.0) for a, b in ((across, across), (across, along), (along, along)))
     weaker = np.maximum((xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), 0)

@@ -347,6 +347,9 @@ class _Samm(_Release):
 
 _RELEASES: tuple[_Release, ...] = (_Smic(), _Casme2(), _Samm())
 
+FOLDERS = {release.database: release.folder for release in _RELEASES}
+"""The folder of each database in a tree."""
+
 
 class _Role(NamedTuple):
     """What somebody plays in a release: see `_Take`."""
