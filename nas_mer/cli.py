@@ -67,6 +67,14 @@ class Protocol(StrEnum):
     """What a search may see."""
 
     shared = "shared"
+    nested = "nested"
+
+
+class Engine(StrEnum):
+    """What computes."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Strain(StrEnum):
@@ -89,7 +97,19 @@ WorkersOption = Annotated[
         "--workers", min=1, help="Processes; the number changes no result. [default: one a core]", metavar="N"
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda (all GPUs) or cuda:N.", metavar="DEVICE")]
+GroupOption = Annotated[
+    int | None,
+    typer.Option(
+        "--group", min=1, metavar="N",
+        help="How many networks are trained as one program. [default: 1 on a CPU, the quickest number on a GPU]",
+    ),
+]  # fmt: skip
+CheckpointOption = Annotated[
+    float,
+    typer.Option("--checkpoint-every", min=0, help="Seconds between checkpoints; 0: every epoch.", metavar="SECONDS"),
+]
+EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Another value for a parameter of the space, or for size.", metavar="NAME=VALUE"),
@@ -269,16 +289,16 @@ def data_prepare(
 
     What was finished is kept, so that a call that was stopped, or one with more clips, does only what is new.
     """
+    from nas_mer.compute import devices
     from nas_mer.data import Dataset
     from nas_mer.data.frames import Preparation, find_release, load_layout, prepare
-    from nas_mer.runs.folder import pick_device
 
     Dataset.check_place(folder)
     place = folder.absolute()  # it has a name even if it is given as a dot
     how = Preparation(
         size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=_box(box)
     )
-    target = str(pick_device(device))
+    target = str(devices(device)[0])
     given = {"smic": smic, "casme2": casme2, "samm": samm}
     places = {layout: place for layout, place in given.items() if place}
     further = _named("--other", others)
@@ -421,20 +441,26 @@ def search(
         Relaxation | None, typer.Option(help="What makes a mixture of alphas. [default: the recipe's]")
     ] = None,
     epochs: EpochsOption = None,
-    protocol: Annotated[Protocol, typer.Option(help="shared: one search over the whole dataset.")] = Protocol.shared,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="shared: one search over the whole dataset; nested: one in each fold, without its subject."),
+    ] = Protocol.shared,
     seeds: SeedsOption = 1,
     top: TopOption = 3,
     run_out: OutOption = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    group: GroupOption = None,
+    checkpoint_every: CheckpointOption = 0.0,
+    engine: EngineOption = Engine.local,
     as_json: JsonOption = False,
 ) -> None:
     """Search a space and derive its best genotypes.
 
     A supernet's weights and its architecture weights are trained in turn.
     """
-    from nas_mer.runs import new_run_path
+    from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import search as run_search
     from nas_mer.search import load_search_recipe
 
@@ -443,8 +469,9 @@ def search(
     changes = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
     chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
     path = run_out or new_run_path("search", found.name)
+    compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_search(found, data, chosen, path, seeds, top, workers, device, progress)
+        run = run_search(found, data, chosen, path, seeds, top, protocol.value, compute, progress)
     print_json(run.result) if as_json else print_search(run)
 
 
@@ -491,24 +518,32 @@ def retrain(
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    group: GroupOption = None,
+    checkpoint_every: CheckpointOption = 0.0,
+    engine: EngineOption = Engine.local,
     as_json: JsonOption = False,
 ) -> None:
     """Train genotypes from scratch and score them.
 
     Each subject is held out once (leave-one-subject-out, LOSO).
     """
-    from nas_mer.runs import new_run_path
+    from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import retrain as run_retrain
     from nas_mer.train import Recipe, load_recipe
 
-    found = [pair for name in genotypes for pair in _find_genotypes(name, space, _parameters(sets))]
+    found: list[Any] = []
+    for name in genotypes:
+        nested = _find_nested(name, _parameters(sets))
+        found += [nested] if nested else _find_genotypes(name, space, _parameters(sets))
     chosen = load_recipe(recipe, Recipe)
     if epochs is not None:
         chosen = chosen.model_copy(update={"epochs": epochs})
-    path = run_out or new_run_path("retrain", "-".join(genotype.label for _, genotype in found)[:60])
+    names = [one[1].label if isinstance(one, tuple) else one.name for one in found]
+    path = run_out or new_run_path("retrain", "-".join(names)[:60])
     only = None if databases is None else [name.strip() for name in databases.split(",")]
+    compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_retrain(found, data, chosen, path, only, seeds, workers, device, progress)
+        run = run_retrain(found, data, chosen, path, only, seeds, compute, progress)
     print_json(run.result) if as_json else print_scores([run])
 
 
@@ -629,12 +664,20 @@ def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @runs_app.command("resume")
-def runs_resume(run: RunArgument, workers: WorkersOption = None, device: DeviceOption = "auto") -> None:
+def runs_resume(
+    run: RunArgument,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    group: GroupOption = None,
+    checkpoint_every: CheckpointOption = 0.0,
+    engine: EngineOption = Engine.local,
+) -> None:
     """Continue a run that was stopped."""
-    from nas_mer.runs import resume
+    from nas_mer.runs import Compute, resume
 
+    compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(run) as progress:
-        found = resume(run, workers, device, progress)
+        found = resume(run, compute, progress)
     print_search(found) if found.kind == "search" else print_scores([found])
 
 
@@ -677,6 +720,20 @@ def _box(text: str | None) -> tuple[int, int, int, int] | None:
         raise UserError(f"--box: write X,Y,WIDTH,HEIGHT in whole pixels, as in 160,60,320,360, found '{text}'")
     x, y, width, height = map(int, parts)
     return x, y, width, height
+
+
+def _find_nested(name: str, parameters: dict[str, int | float | bool]) -> Any:
+    """Return what a nested search found, if that is what is named."""
+    from nas_mer.runs import load_run, nested_of
+
+    if not (Path(name) / "run.json").is_file():
+        return None
+    run = load_run(Path(name), "search")
+    if run.config.protocol != "nested":
+        return None
+    if parameters:
+        raise UserError("--set: a nested search is retrained at the sizes that it was searched at")
+    return nested_of(run)
 
 
 def _find_genotypes(

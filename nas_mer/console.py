@@ -110,8 +110,9 @@ def print_prepared(prepared: Any, folder: Path) -> None:
 
 def print_search(run: Any) -> None:
     """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
-    result = run.result
-    headings = "decision", "winner", "weight", "second", "weight", "decided", "seeds agree"
+    result, nested = run.result, run.config.protocol == "nested"
+    searches = "folds" if nested else "seeds"
+    headings = "decision", "winner", "weight", "second", "weight", "decided", f"{searches} agree"
     table = Table(*headings, box=None, pad_edge=False)
     for name, part in result["decisions"].items():
         table.add_row(
@@ -122,15 +123,37 @@ def print_search(run: Any) -> None:
     out.print(table)
     if result["overlap"] is not None:
         overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
-        out.print(f"the seeds' top {run.config.top} overlap by {overlap}")
+        out.print(f"the {searches}' top {run.config.top} overlap by {overlap}")
     for failure in result["failures"].values():
         note(f"{failure}; it has no part in the weights")
+    if nested:
+        print_folds(result, run.path)
+        return
     out.print(
         "protocol shared: the search has seen every subject, "
         "so a LOSO score of its genotypes on this dataset is optimistic"
     )
     files = sorted((run.path / "genotypes").glob("*.yaml"))
     print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
+
+
+def print_folds(result: Any, run: Path) -> None:
+    """Print what the folds of a nested search chose, and how to retrain it."""
+    folds = len(result["folds"])
+    table = Table("decision", "chosen in how many folds", box=None, pad_edge=False)
+    for decision, options in result["chosen"].items():
+        ordered = sorted(((share, option) for option, share in options.items() if share), key=lambda pair: -pair[0])
+        table.add_row(decision, ", ".join(f"{option} {round(share * folds)}" for share, option in ordered))
+    out.print(table)
+    kinds = Counter(tuple(found["choices"].items()) for found in result["folds"].values())
+    common, times = kinds.most_common(1)[0]
+    choices = ", ".join(f"{name}: {option}" for name, option in common)
+    out.print(f"{plural(len(kinds), 'different genotype')} in {folds} folds; in {times} of them {choices}")
+    out.print(
+        f"protocol nested: each fold's genotype, in {run / 'folds'}, has not seen the fold's subject; score them with: "
+        f"nas-mer retrain {run} --data ...",
+        soft_wrap=True,
+    )
 
 
 def print_genotypes(genotypes: list[Genotype], run: Path) -> None:

@@ -3,12 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+from nas_mer.compute import Compute
 from nas_mer.errors import UserError
 from nas_mer.runs.folder import Progress, Run, new_run_path, open_run
+from nas_mer.runs.nested import Nested, nested_of
 from nas_mer.runs.retraining import RetrainConfig, continue_retrain, predictions, retrain
-from nas_mer.runs.searching import SearchConfig, continue_search, derive, history, mean_weights, search, space_of
+from nas_mer.runs.searching import (
+    SearchConfig,
+    continue_search,
+    derive,
+    history,
+    mean_weights,
+    search,
+    space_of,
+)
 
 __all__ = [
+    "Compute",
+    "Nested",
     "Progress",
     "RetrainConfig",
     "Run",
@@ -18,6 +30,7 @@ __all__ = [
     "history",
     "load_run",
     "mean_weights",
+    "nested_of",
     "new_run_path",
     "predictions",
     "resume",
@@ -50,8 +63,7 @@ def find_runs(folder: Path) -> tuple[list[Run[Any]], list[UserError]]:
     return sorted(found, key=lambda run: run.created), problems
 
 
-def resume(path: Path, workers: int | None = None, device: str = "auto", progress: Progress | None = None) -> Run[Any]:
+def resume(path: Path, compute: Compute = Compute(), progress: Progress | None = None) -> Run[Any]:
     """Continue a run that was stopped, to the result of an uninterrupted one; a finished run stays as it is."""
     run = load_run(path)
-    proceed = continue_search if run.kind == "search" else continue_retrain
-    return proceed(run, workers, device, progress)
+    return continue_search(run, compute, progress) if run.kind == "search" else continue_retrain(run, compute, progress)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas_mer.compute import Compute
 from nas_mer.data import montage
 from nas_mer.data.frames import Preparation, Prepared, find_release, load_layout, prepare
 from nas_mer.data.synthetic.releases import FOLDERS, MARK, write_releases
@@ -45,6 +46,7 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
         UserError: the folder holds anything else.
     """
     _clear(folder)
+    compute = Compute(workers=workers)
     frames = folder / "frames"
     write_releases(frames, workers=workers, progress=lambda done, total: progress(done, total, "filming faces"))
     prepared = prepare(
@@ -57,7 +59,12 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
     )
     prepared.dataset.save(folder / "data")
     searched = search(
-        SearchSpace.load("rcn"), folder / "data", load_search_recipe("default"), folder / "search", progress=progress
+        SearchSpace.load("rcn"),
+        folder / "data",
+        load_search_recipe("default"),
+        folder / "search",
+        compute=compute,
+        progress=progress,
     )
     genotypes = [load_genotype(file) for file in sorted((searched.path / "genotypes").glob("*.yaml"))]
     retrained = retrain(
@@ -65,7 +72,7 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
         folder / "data",
         load_recipe("default", Recipe),
         folder / "retrain",
-        workers=workers,
+        compute=compute,
         progress=progress,
     )
     maps, weights, history = pictures = tuple(folder / name for name in PICTURES)

@@ -29,7 +29,6 @@ from nas_mer.errors import UserError
 from nas_mer.files import Node, read_json, replacing, write_json, write_text
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
-from nas_mer.workers import cores
 
 Kind = Literal["search", "retrain"]
 ConfigT = TypeVar("ConfigT", bound="Config")
@@ -211,10 +210,9 @@ def new_run_path(kind: Kind, what: str, folder: Path = Path("runs")) -> Path:
     return folder / f"{stamp}-{kind}-{what}"
 
 
-def maps_of(dataset: Dataset, size: int, device: torch.device) -> Maps:
-    """Return a dataset's maps, resized to `size x size`, on a device."""
-    maps = Maps(dataset.resized(size), torch.from_numpy(dataset.labels), len(dataset.classes), dataset.u_mirror)
-    return maps.to(device)
+def maps_of(dataset: Dataset, size: int) -> Maps:
+    """Return a dataset's maps, resized to `size x size`."""
+    return Maps(dataset.resized(size), torch.from_numpy(dataset.labels), len(dataset.classes), dataset.u_mirror)
 
 
 def check_input(space: SearchSpace, dataset: Dataset) -> None:
@@ -226,30 +224,6 @@ def check_input(space: SearchSpace, dataset: Dataset) -> None:
     expected, found = space.graph.shapes[INPUT].channels, dataset.maps.shape[1]
     if expected != found:
         raise UserError(f"{space.file}: input.channels is {expected}, but the maps of '{dataset.name}' have {found}")
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `cuda:1` names.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device: must be auto, cpu, cuda or cuda:N, found '{name}'")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device: '{name}' is not there; torch sees {torch.cuda.device_count()} GPUs")
-    return device
-
-
-def pick_workers(workers: int | None, device: torch.device) -> int:
-    """Return how many processes train: one a core on a CPU, one in all on a GPU, or as many as asked for."""
-    return workers or (cores() if device.type == "cpu" else 1)
 
 
 def _versions() -> dict[str, str]:

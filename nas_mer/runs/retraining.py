@@ -1,18 +1,22 @@
 """The retrain command: genotypes trained from scratch under leave-one-subject-out, in a run folder.
 
-genotypes/rcn-f.yaml, spaces/...            what is trained
+genotypes/rcn-f.yaml, spaces/...            what is trained; of a nested search: genotypes/nested/smic/s01.yaml, one a fold
 samples.csv                                 the dataset's manifest
 replicas/rcn-f/0/smic/s01.safetensors       logits, losses and network of one (genotype, seed, held-out subject)
+checkpoints/...                             trainings on their way, until the run is finished
 predictions.csv                             every sample's prediction, when the run is finished
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import math
+import shutil
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas_mer.data import CLASSES, Sample, loso_folds
+from nas_mer.compute import Compute
+from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
 from nas_mer.data.tables import listed, read_rows
 from nas_mer.errors import UserError
@@ -33,14 +38,13 @@ from nas_mer.runs.folder import (
     check_input,
     create_run,
     maps_of,
-    pick_device,
-    pick_workers,
 )
+from nas_mer.runs.nested import Nested
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 from nas_mer.score import Predictions, as_json, by_genotype, fullest, score
-from nas_mer.space import INPUT, Genotype, SearchSpace, load_genotype, same_ops
-from nas_mer.train import Maps, Recipe, Replica, Trained, train
-from nas_mer.workers import Report, each
+from nas_mer.space import INPUT, Genotype, Graph, SearchSpace, load_genotype, same_ops
+from nas_mer.train import Group, Inputs, Recipe, Replica, Trained, alike, quickest_group, train
+from nas_mer.workers import Report, Stopped
 
 
 class RetrainConfig(Config):
@@ -53,14 +57,13 @@ class RetrainConfig(Config):
 
 
 def retrain(
-    genotypes: Sequence[tuple[SearchSpace, Genotype]],
+    genotypes: Sequence[tuple[SearchSpace, Genotype] | Nested],
     dataset: Path,
     recipe: Recipe,
     out: Path,
     databases: Sequence[str] | None = None,
     seeds: int = 1,
-    workers: int | None = None,
-    device: str = "auto",
+    compute: Compute = Compute(),
     progress: Progress | None = None,
 ) -> Run[RetrainConfig]:
     """Retrain genotypes under leave-one-subject-out and keep every prediction.
@@ -68,74 +71,96 @@ def retrain(
     A network is that of its last epoch; the held-out subject is looked at once, after training.
 
     Args:
-        genotypes: each with its space.
+        genotypes: each with its space, or what a nested search found for each fold.
         dataset: the dataset's folder.
         recipe: how.
         out: the run folder to make.
         databases: train and test on these databases of the dataset only.
         seeds: how many independent trainings of each fold, with seeds 0, 1, ...
-        workers: processes; any number gives the same result.
-        device: `auto`, `cpu`, `cuda`.
-        progress: told of every fold.
+        compute: where and how; no choice changes the result, but for rounding between devices and sizes of groups.
+        progress: told of every epoch.
     """
     reference, data = DatasetReference.of(dataset, databases)
-    loso_folds(data)  # before a run is made: can it be split?
-    named = _distinctly_named(genotypes)
-    for space, _ in named.values():
+    folds = loso_folds(data)  # before a run is made: can it be split?
+    named = _distinctly_named([one for one in genotypes if not isinstance(one, Nested)])
+    nested = {one.name: one for one in genotypes if isinstance(one, Nested)}
+    for one in nested.values():
+        one.check(data.name, reference.fingerprint, folds)
+    for space in [*(space for space, _ in named.values()), *(one.space for one in nested.values())]:
         check_input(space, data)
-    pick_device(device)
+    if both := named.keys() & nested.keys():
+        raise UserError(f"two things to retrain are called '{min(both)}'; rename one")
     config = RetrainConfig(
-        dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=tuple(named), classes=data.classes
+        dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=(*named, *nested), classes=data.classes
     )
 
     def fill(folder: Path) -> None:
         for name, (space, genotype) in named.items():
             write_text(folder / "spaces" / f"{space.hash}.yaml", space.source)
             replace(genotype, space_file=f"../spaces/{space.hash}.yaml").save(folder / "genotypes" / f"{name}.yaml")
+        for name, one in nested.items():
+            write_text(folder / "spaces" / f"{one.space.hash}.yaml", one.space.source)
+            for fold, genotype in one.folds.items():
+                above = "../" * (fold.count("/") + 2)
+                file = folder / "genotypes" / name / f"{fold}.yaml"
+                replace(genotype, space_file=f"{above}spaces/{one.space.hash}.yaml").save(file)
         _write_rows(folder / "samples.csv", [SAMPLE_COLUMNS, *((*s.key, s.label) for s in data.samples)])
 
-    return continue_retrain(create_run(out, "retrain", config, fill), workers, device, progress)
+    return continue_retrain(create_run(out, "retrain", config, fill), compute, progress)
 
 
 def continue_retrain(
-    run: Run[RetrainConfig], workers: int | None = None, device: str = "auto", progress: Progress | None = None
+    run: Run[RetrainConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[RetrainConfig]:
     """Train the replicas that a run lacks; each is as it would have been in an uninterrupted run."""
     if run.finished:
         return run
     sweep(run.path)
-    dataset, target = run.config.dataset.load(), pick_device(device)
-    folds = loso_folds(dataset)
+    dataset, recipe = run.config.dataset.load(), run.config.recipe
     finished: dict[_Place, dict[str, Any]] = {}
-    total = len(run.config.genotypes) * len(run.config.seeds) * len(folds)
-    sizes: dict[int, list[tuple[_Place, Replica]]] = {}
-    graphs = {}
-    for name in run.config.genotypes:
-        space, genotype = load_genotype(_file(run, name))
-        graphs[name] = (genotype.digest, space.freeze(genotype))
-    # Seed by seed, so that a run that is looked at early compares all its genotypes.
-    for seed, (name, (digest, graph)), fold in itertools.product(run.config.seeds, graphs.items(), folds):
-        place = _Place(name, seed, fold.subject)
+    missing: dict[_Place, Replica] = {}
+    for place, replica in _replicas(run, dataset):
         if place.file(run).is_file():
             finished[place] = read_tensors(place.file(run))[1]
         else:
-            replica = Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
-            sizes.setdefault(graph.shapes[INPUT].height, []).append((place, replica))
+            missing[place] = replica
+    total = len(finished) + len(missing)
     run.write_metrics({**place.about, **about} for place, about in finished.items())
-    for size, tasks in sizes.items():
-        shared = (maps_of(dataset, size, target), run.config.recipe)
-        for (place, _), trained in each(_train, tasks, shared, pick_workers(workers, target), setup=same_ops()):
-            losses = [loss if math.isfinite(loss) else None for loss in trained.losses]
-            about = {"losses": losses, "failure": trained.failure}
-            tensors = {"logits": torch.from_numpy(trained.logits), **trained.weights}
-            write_tensors(place.file(run), packed(tensors, about))
-            finished[place] = about
-            run.add_metric({**place.about, **about})
+
+    def keep(place: _Place, trained: Trained) -> None:
+        if place in finished:
+            return
+        losses = [loss if math.isfinite(loss) else None for loss in trained.losses]
+        about = {"losses": losses, "failure": trained.failure}
+        write_tensors(place.file(run), packed({"logits": torch.from_numpy(trained.logits), **trained.weights}, about))
+        place.checkpoint(run).unlink(missing_ok=True)
+        finished[place] = about
+        run.add_metric({**place.about, **about})
+
+    def hear(task: _Task, heard: _Heard) -> None:
+        for place, trained in heard.trained.items():
+            keep(place, trained)
+        for place, checkpoint in heard.checkpoints.items():
+            write_tensors(place.checkpoint(run), checkpoint)
+        if progress:
+            under_way = sum(place not in finished for place in task.places)
+            progress(len(finished) + under_way * heard.epoch / recipe.epochs, total, f"{task}, epoch {heard.epoch}")
+
+    @functools.cache
+    def inputs(size: int) -> Inputs:
+        return Inputs.of(maps_of(dataset, size), recipe.normalise, recipe.augment)
+
+    for size, tasks in _tasks(run, missing, compute, inputs).items():
+        shared = (inputs(size), recipe, compute.checkpoint_every)
+        for task, trained in compute.each(_train, tasks, shared, hear, same_ops()):
+            for place, result in zip(task.places, trained, strict=True):
+                keep(place, result)
             if progress:
-                progress(len(finished), total, f"{place.genotype}, seed {place.seed}, {place.fold}")
+                progress(len(finished), total, str(task))
     found = predictions(run)
     _write_predictions(run, found)
     run.finish(result_of(run, found))
+    shutil.rmtree(_checkpoints(run), ignore_errors=True)
     return run
 
 
@@ -196,12 +221,18 @@ def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
         if few := {one.seed for one in group} - {one.seed for one in fullest(group)}:
             seeds = listed(f"seed {seed}" for seed in sorted(few))
             said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
-    if searched := [name for name in run.config.genotypes if Genotype.load(_file(run, name)).rank is not None]:
+    if searched := [name for name in run.config.genotypes if _is_searched(run, name)]:
         said.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
             "scores here are optimistic"
         )
     return said
+
+
+def _is_searched(run: Run[RetrainConfig], name: str) -> bool:
+    """Return whether a search found a genotype that may have seen the whole dataset."""
+    file = run.path / "genotypes" / f"{name}.yaml"
+    return file.is_file() and Genotype.load(file).rank is not None
 
 
 def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str, Any]:
@@ -226,9 +257,93 @@ class _Place:
     def file(self, run: Run[RetrainConfig]) -> Path:
         return run.path / "replicas" / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
 
+    def checkpoint(self, run: Run[RetrainConfig]) -> Path:
+        """Return where it is kept until it is trained."""
+        return _checkpoints(run) / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
 
-def _train(task: tuple[_Place, Replica], report: Report, data: Maps, recipe: Recipe) -> Trained:
-    return train(task[1], report, data, recipe)
+
+@dataclass(frozen=True)
+class _Task:
+    """Replicas to be trained as one program, from their states on where they have some."""
+
+    places: tuple[_Place, ...]
+    replicas: tuple[Replica, ...]
+    states: tuple[Mapping[str, torch.Tensor], ...] | None
+
+    def __str__(self) -> str:
+        first, more = self.places[0], len(self.places) - 1
+        return f"{first.genotype}, seed {first.seed}, {first.fold}" + (f" and {more} more" if more else "")
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a task tells of itself after an epoch."""
+
+    epoch: int
+    trained: Mapping[_Place, Trained]
+    checkpoints: Mapping[_Place, bytes]
+
+
+def _train(task: _Task, report: Report, inputs: Inputs, recipe: Recipe, checkpoint_every: float) -> list[Trained]:
+    told: set[int] = set()
+    kept = time.monotonic()
+
+    def after_epoch(group: Group) -> None:
+        nonlocal kept
+        fresh = group.trained.keys() - told
+        told.update(fresh)
+        stop = report.stop()
+        states = {}
+        if stop or time.monotonic() - kept >= checkpoint_every:
+            kept = time.monotonic()
+            states = group.states()
+        trained = {task.places[place]: group.trained[place] for place in fresh}
+        report(_Heard(group.epoch, trained, {task.places[place]: packed(state, {}) for place, state in states.items()}))
+        if stop and group.places:
+            raise Stopped
+
+    return train(task.replicas, after_epoch, inputs.to(report.device), recipe, task.states)
+
+
+def _replicas(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[_Place, Replica]]:
+    """Iterate over all that a run trains, seed by seed, so that one looked at early compares all its genotypes."""
+    folds = loso_folds(dataset)
+    load = functools.cache(load_genotype)
+    known: dict[str, Graph] = {}
+    found: dict[tuple[str, str], tuple[str, Graph]] = {}
+    for name, fold in itertools.product(run.config.genotypes, folds):
+        space, genotype = load(_file(run, name, fold.subject))
+        if genotype.digest not in known:
+            known[genotype.digest] = space.freeze(genotype)
+        found[name, fold.subject] = genotype.digest, known[genotype.digest]
+    for seed, name, fold in itertools.product(run.config.seeds, run.config.genotypes, folds):
+        digest, graph = found[name, fold.subject]
+        yield _Place(name, seed, fold.subject), Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
+
+
+def _tasks(
+    run: Run[RetrainConfig], missing: Mapping[_Place, Replica], compute: Compute, inputs: Callable[[int], Inputs]
+) -> dict[int, list[_Task]]:
+    """Return what is to be done, by the size of its maps."""
+    states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
+    groups: dict[Any, list[_Place]] = defaultdict(list)
+    for place, replica in missing.items():
+        epoch = len(states[place]["losses"]) if place in states else 0
+        groups[epoch, *alike(replica, run.config.recipe)].append(place)
+    tasks: dict[int, list[_Task]] = defaultdict(list)
+    for (epoch, *_), places in groups.items():
+        replicas = [missing[place] for place in places]
+        size = replicas[0].graph.shapes[INPUT].height
+        together = compute.group or quickest_group(replicas, inputs(size), run.config.recipe, compute.devices[0])
+        for start in range(0, len(places), together):
+            members = tuple(places[start : start + together])
+            known = tuple(states[place] for place in members) if epoch else None
+            tasks[size].append(_Task(members, tuple(missing[place] for place in members), known))
+    return tasks
+
+
+def _checkpoints(run: Run[RetrainConfig]) -> Path:
+    return run.path / "checkpoints"
 
 
 def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
@@ -240,8 +355,10 @@ def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
     return folds
 
 
-def _file(run: Run[RetrainConfig], genotype: str) -> Path:
-    return run.path / "genotypes" / f"{genotype}.yaml"
+def _file(run: Run[RetrainConfig], genotype: str, fold: str) -> Path:
+    """Return where a genotype lies; that of a nested search has a file for each fold."""
+    folder = run.path / "genotypes" / genotype
+    return folder / f"{fold}.yaml" if folder.is_dir() else folder.with_name(f"{genotype}.yaml")
 
 
 def _places(run: Run[RetrainConfig]) -> list[_Place]:

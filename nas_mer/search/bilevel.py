@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
+from torch import Tensor
 
-from nas_mer.nn import Network
+from nas_mer.nn import Network, Stack, each
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.relaxation import RELAXATIONS, uniform_noise
 from nas_mer.space import Graph
-from nas_mer.space.ops import Dropout
-from nas_mer.train.batches import Normaliser, shuffled
-from nas_mer.train.replica import Maps
+from nas_mer.train.batches import Inputs, plan, steps_and_batch
+from nas_mer.train.group import part, prefixed, restacked, unstacked
+from nas_mer.train.optimizers import Adam, Momentum, Named
+from nas_mer.train.recipe import Augment
 from nas_mer.train.streams import stream, stream_seed
 
 
@@ -47,248 +42,277 @@ class Epoch:
     weights: Mapping[str, tuple[float, ...]]
 
 
-class DivergedError(Exception):
-    """A loss or an architecture weight of a search is not finite any more."""
+@dataclass(frozen=True, eq=False)
+class SearchReplica:
+    """What one search is to do. Its random streams depend on `about` alone.
+
+    Attributes:
+        weights: indices of the samples that train the weights.
+        alphas: indices of those that train the architecture weights; disjoint in subjects.
+        about: the seed; a nested search adds its fold.
+    """
+
+    weights: np.ndarray
+    alphas: np.ndarray
+    about: tuple[str | int, ...]
+
+    def alike(self, recipe: SearchRecipe) -> tuple[int, ...]:
+        """Return what searches of one space must have in common to run together: steps and samples a step."""
+        halves = (steps_and_batch(len(half), recipe.batch_size) for half in (self.weights, self.alphas))
+        return tuple(number for half in halves for number in half)
 
 
 class BilevelSearch:
-    """One search: a supernet, its alphas, their optimisers and random streams.
+    """Searches of one space, run as one program: supernets, their alphas and optimisers.
 
     Each epoch alternates alpha steps and weight steps. An alpha step sees the supernet without dropout and with the
-    statistics of its batch; it changes no weight, no batch-norm buffer and no random state of the weight steps. A
-    weight step changes no alpha.
+    statistics of its batch; it changes no weight and no batch-norm buffer. A weight step changes no alpha. What one
+    search does depends on no other; one that diverges leaves.
 
     Args:
         graph: the space's graph.
-        data: the maps.
-        halves: indices of the samples that train the weights, and of those that train the alphas; disjoint in subjects.
+        inputs: the maps.
+        replicas: what to search; `alike`.
         recipe: how.
-        about: what the random streams depend on, the seed first (a nested search adds its fold).
+
+    Attributes:
+        places: which of the replicas are still searched.
+        failures: why each other one stopped.
+        alphas: decision -> `(R, options)`, for the R that are still searched.
+        epoch: how many epochs are done.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        data: Maps,
-        halves: tuple[np.ndarray, np.ndarray],
-        recipe: SearchRecipe,
-        about: tuple[str | int, ...],
-    ) -> None:
-        self.graph = graph
-        self.recipe = recipe
-        self.relaxation = RELAXATIONS[recipe.relaxation]
+    def __init__(self, graph: Graph, inputs: Inputs, replicas: Sequence[SearchReplica], recipe: SearchRecipe) -> None:
+        self.graph, self.inputs, self.recipe = graph, inputs, recipe
+        self.replicas = tuple(replicas)
+        self.places = list(range(len(replicas)))
+        self.failures: dict[int, str] = {}
         self.epoch = 0
-        self._seen: list[tuple[Tensor, Tensor]] = []  # logits and labels of this epoch's alpha steps
-        self.generators = {name: stream(*about, name) for name in ("weights", "alphas", "weight noise", "alpha noise")}
-        device = data.maps.device
-        torch.manual_seed(stream_seed(*about, "network"))  # initial weights and dropout
-        network = Network(graph, data.classes)
-        self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        start = stream(*about, "start")
+        self.relaxation = RELAXATIONS[recipe.relaxation]
+        self.stack = Stack([_fresh(replica, graph, inputs.classes) for replica in replicas], inputs.device)
+        self.normaliser = inputs.fit([np.concatenate([r.weights, r.alphas]) for r in replicas])
+        starts = [stream(*replica.about, "start") for replica in replicas]
         self.alphas = {
-            decision: (self.relaxation.start + recipe.noise * torch.randn(len(options), generator=start))
+            decision: (
+                self.relaxation.start
+                + recipe.noise * torch.stack([torch.randn(len(options), generator=start) for start in starts])
+            )
             .clamp_(min=self.relaxation.least)
-            .to(device)
+            .to(inputs.device)
             .requires_grad_()
             for decision, options in graph.decisions.items()
         }
-        ours, theirs = (torch.from_numpy(half).to(device) for half in halves)
-        normaliser = Normaliser.fit(recipe.normalise, data.maps[torch.cat([ours, theirs])])
-        self.train_maps, self.train_labels = normaliser(data.maps[ours]), data.labels[ours]
-        self.valid_maps, self.valid_labels = normaliser(data.maps[theirs]), data.labels[theirs]
-        self.parameters = dict(self.network.named_parameters())
-        self.weight_optimizer = torch.optim.SGD(
-            self.parameters.values(),
-            recipe.weights.learning_rate,
-            recipe.weights.momentum,
-            weight_decay=recipe.weights.weight_decay,
-            nesterov=recipe.weights.nesterov,
-            fused=True,
-        )
-        self.alpha_optimizer = torch.optim.Adam(
-            self.alphas.values(),
-            recipe.alphas.learning_rate,
-            recipe.alphas.betas,
-            weight_decay=recipe.alphas.weight_decay,
-        )
+        self.weight_optimizer = Momentum(recipe.weights, self.stack.parameters)
+        adam = recipe.alphas
+        self.alpha_optimizer = Adam(adam.learning_rate, adam.betas, adam.weight_decay, self.alphas)
+        self._seen: list[tuple[Tensor, Tensor]] = []  # logits and labels of this epoch's alpha steps
 
-    def run_epoch(self) -> Epoch:
-        """Train for one epoch.
-
-        Raises:
-            DivergedError: a loss or an alpha is not finite.
-        """
+    def run_epoch(self) -> dict[int, Epoch]:
+        """Search for one epoch; return what it left of each replica that goes on, by place."""
         recipe = self.recipe
         rate = recipe.schedule.at(self.epoch, recipe.epochs, recipe.weights.learning_rate)
-        for group in self.weight_optimizer.param_groups:
-            group["lr"] = rate
-        ours = list(shuffled(len(self.train_labels), recipe.batch_size, self.generators["weights"]))
-        theirs = shuffled(len(self.valid_labels), recipe.batch_size, self.generators["alphas"])
-        total = 0.0
+        ours, keys = self._plans("weights")
+        theirs, _ = self._plans("alphas")
+        noise, alpha_noise = (self._noise(name, len(ours)) for name in ("weight noise", "alpha noise"))
+        total = torch.zeros(len(self.places), device=self.inputs.device)
         self._seen.clear()
-        for train, valid in zip(ours, itertools.cycle(list(theirs)), strict=False):
+        for step in range(len(ours)):
             if self.epoch >= recipe.warm_up:
-                self.alpha_step(train, valid, rate)
-            total += self.weight_step(train) * len(train)
+                valid = theirs[step % len(theirs)]
+                self.alpha_step(ours[step], valid, rate, alpha_noise[step])
+            total += self.weight_step(ours[step], keys[step], rate, noise[step])
         self.epoch += 1
-        logits, labels = map(torch.cat, zip(*(self._seen or self._look()), strict=True))
-        loss, uar = float(F.cross_entropy(logits, labels)), _average_recall(logits, labels)
-        record = Epoch(self.epoch, total / len(self.train_labels), loss, uar, self.weights())
-        if not all(map(math.isfinite, [record.train_loss, loss, *itertools.chain(*record.weights.values())])):
-            raise DivergedError(
-                f"the search diverged in epoch {self.epoch}: training loss {record.train_loss}, validation loss {loss}"
-            )
-        return record
+        if not self._seen:
+            self._look(theirs, alpha_noise[-1])
+        return self._part((total / len(ours)).tolist())
 
-    def weights(self) -> dict[str, tuple[float, ...]]:
-        """Return the ranking weight of each decision's options, which sum to 1."""
+    def weight_step(self, batch: Tensor, keys: Tensor, rate: float, noise: Tensors) -> Tensor:
+        """Train the weights on samples of their half.
+
+        Args:
+            batch: `(R, N)` indices of samples.
+            keys: of the dropout layers; see `Stack.draw`.
+            rate: the learning rate.
+            noise: of the relaxation, `(R, options)` each.
+
+        Returns:
+            the losses `(R,)`.
+        """
+        parameters = list(self.stack.parameters.values())
+        self.stack.draw(keys)
         with torch.no_grad():
-            return {name: tuple(self.relaxation.weights(alpha).tolist()) for name, alpha in self.alphas.items()}
+            mixture = self._mixture(tuple(self.alphas.values()), noise)
+        losses = self._losses(self.stack(self._maps(batch), mixture), batch)
+        gradients = torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)
+        self.weight_optimizer.step(self.stack.parameters, clipped(gradients, self.recipe.clip), rate)
+        return losses.detach()
 
-    def weight_step(self, batch: Tensor) -> float:
-        """Train the weights on samples of their half; return the loss."""
-        with torch.no_grad():
-            mixture = self._mixture(tuple(self.alphas.values()), self._noise("weight noise"))
-        loss = F.cross_entropy(self.network(self.train_maps[batch], mixture), self.train_labels[batch])
-        self.weight_optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip, foreach=True)
-        self.weight_optimizer.step()
-        return float(loss.detach())
+    def alpha_step(self, train: Tensor, valid: Tensor, rate: float, noise: Tensors) -> None:
+        """Train the alphas on samples of their half, `valid`.
 
-    def alpha_step(self, train: Tensor, valid: Tensor, rate: float) -> None:
-        """Train the alphas on samples of their half; `train` and `rate` are those of the weight step to be unrolled."""
-        gradients = self.hypergradient(train, valid, rate)
-        for alpha, gradient in zip(self.alphas.values(), gradients, strict=True):
-            alpha.grad = gradient
-        self.alpha_optimizer.step()
+        `train` and `rate` are those of the weight step to be unrolled.
+        """
+        self.alpha_optimizer.step(self.alphas, self.hypergradient(train, valid, rate, noise))
         with torch.no_grad():
             for alpha in self.alphas.values():
                 alpha.clamp_(min=self.relaxation.least)
 
-    def hypergradient(self, train: Tensor, valid: Tensor, rate: float) -> Tensors:
+    def hypergradient(self, train: Tensor, valid: Tensor, rate: float, noise: Tensors) -> Tensors:
         """Return the gradient of the validation loss with respect to each alpha, in the recipe's order."""
-        noise = self._noise("alpha noise")
         sgd = self.recipe.weights
+        train_maps, valid_maps = self._maps(train), self._maps(valid)
 
         def logits(maps: Tensor, w: Tensors, a: Tensors) -> Tensor:
-            parameters = dict(zip(self.parameters, w, strict=True))
-            return cast("Tensor", functional_call(self.network, parameters, (maps, self._mixture(a, noise))))
+            return self.stack(maps, self._mixture(a, noise), dict(zip(self.stack.parameters, w, strict=True)))
 
         def train_loss(w: Tensors, a: Tensors) -> Tensor:
-            return F.cross_entropy(logits(self.train_maps[train], w, a), self.train_labels[train])
+            return self._losses(logits(train_maps, w, a), train).sum()
 
         def valid_loss(w: Tensors, a: Tensors) -> Tensor:
-            out, labels = logits(self.valid_maps[valid], w, a), self.valid_labels[valid]
-            self._seen.append((out.detach(), labels))
-            return F.cross_entropy(out, labels)
+            out = logits(valid_maps, w, a)
+            self._seen.append((out.detach(), self.inputs.labels[valid]))
+            return self._losses(out, valid).sum()
 
         def unroll(gradients: Tensors) -> Tensors:
             """One step of the weights' optimiser (DARTS's unrolled model): momentum, decay, gradient."""
-            moved = []
-            for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
-                buffer = self.weight_optimizer.state[parameter].get("momentum_buffer", 0.0)
-                step = sgd.momentum * buffer + gradient + sgd.weight_decay * parameter.detach()
-                if sgd.nesterov:
-                    step = gradient + sgd.weight_decay * parameter.detach() + sgd.momentum * step
-                moved.append(parameter.detach() - rate * step)
-            return tuple(moved)
+            direction, _ = self.weight_optimizer.direction(self.stack.parameters, gradients)
+            moved = zip(self.stack.parameters.values(), direction, strict=True)
+            return tuple(parameter.detach() - rate * change for parameter, change in moved)
 
-        with _measuring(self.network):
+        with self.stack.measuring():
             return HYPERGRADIENTS[self.recipe.order](
                 train_loss,
                 valid_loss,
-                tuple(parameter.detach() for parameter in self.parameters.values()),
+                tuple(parameter.detach() for parameter in self.stack.parameters.values()),
                 tuple(self.alphas.values()),
                 unroll,
                 rate * (1 + sgd.momentum * sgd.nesterov),
             )
 
-    def _look(self) -> list[tuple[Tensor, Tensor]]:
-        """Return logits and labels of the alphas' half, for an epoch without alpha steps."""
-        with torch.no_grad(), _measuring(self.network):
-            mixture = self._mixture(tuple(self.alphas.values()), self._noise("alpha noise"))
-            parts = self.valid_maps.split(self.recipe.batch_size), self.valid_labels.split(self.recipe.batch_size)
-            return [(self.network(maps, mixture), labels) for maps, labels in zip(*parts, strict=True)]
-
-    def state(self) -> dict[str, Tensor]:
-        """Return a copy of all that the next epoch depends on."""
-        tensors = {f"network.{name}": value.detach() for name, value in self._network_state().items()}
-        tensors |= {f"alpha.{name}": alpha.detach() for name, alpha in self.alphas.items()}
-        for name, _, state in self._optimizer_states():
-            tensors |= {f"{name}.{key}": value for key, value in state.items() if value is not None}
-        tensors |= {f"random.{name}": generator.get_state() for name, generator in self.generators.items()}
-        tensors["random"] = self._dropout_state()
-        tensors["epoch"] = torch.tensor(self.epoch)
-        layout = torch.contiguous_format
-        return {name: tensor.to("cpu", memory_format=layout, copy=True) for name, tensor in tensors.items()}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go back to a state: the epochs that follow are those that followed it."""
+    def weights(self) -> list[dict[str, tuple[float, ...]]]:
+        """Return, of each search, the ranking weight of each decision's options, which sum to 1."""
         with torch.no_grad():
-            for name, value in self._network_state().items():
-                value.copy_(tensors[f"network.{name}"])
+            ranking = {name: self.relaxation.weights(alpha).tolist() for name, alpha in self.alphas.items()}
+        return [{name: tuple(rows[row]) for name, rows in ranking.items()} for row in range(len(self.places))]
+
+    def states(self) -> dict[int, dict[str, Tensor]]:
+        """Return, of each search that goes on by its place, copies of all that the next epoch depends on, on the CPU."""
+        tensors = prefixed("network", self.stack.state()) | prefixed("alpha", self.alphas)
+        tensors |= prefixed("weight_optimizer", self.weight_optimizer.state())
+        tensors |= prefixed("alpha_optimizer", self.alpha_optimizer.state())
+        found = dict(zip(self.places, unstacked(tensors, len(self.places)), strict=True))
+        for state in found.values():
+            state |= {"epoch": torch.tensor(self.epoch), "alpha_steps": torch.tensor(self.alpha_optimizer.count)}
+        return found
+
+    def restore(self, states: Sequence[Named]) -> None:
+        """Go back to states of the same searches, all after the same number of epochs.
+
+        The epochs that follow are those that followed then.
+        """
+        tensors = restacked(states)
+        self.stack.restore(part(tensors, "network"))
+        with torch.no_grad():
             for name, alpha in self.alphas.items():
                 alpha.copy_(tensors[f"alpha.{name}"])
-        for name, parameter, state in self._optimizer_states():
-            state.clear()
-            for path, tensor in tensors.items():
-                owner, _, key = path.rpartition(".")
-                if owner == name:
-                    # A fused step walks through memory: a moment must lie there as its parameter does.
-                    state[key] = torch.empty_like(parameter).copy_(tensor) if tensor.dim() else tensor.clone()
-        for name, generator in self.generators.items():
-            generator.set_state(tensors[f"random.{name}"])
-        if self.valid_maps.is_cuda:
-            torch.cuda.set_rng_state(tensors["random"], self.valid_maps.device)
-        else:
-            torch.set_rng_state(tensors["random"])
-        self.epoch = int(tensors["epoch"])
+        self.weight_optimizer.restore(part(tensors, "weight_optimizer"))
+        self.alpha_optimizer.restore(part(tensors, "alpha_optimizer"))
+        (self.epoch,) = set(tensors["epoch"].tolist())
+        (self.alpha_optimizer.count,) = set(tensors["alpha_steps"].tolist())
 
-    def _dropout_state(self) -> Tensor:
-        """Return the state of the generator that dropout draws from."""
-        return torch.cuda.get_rng_state(self.valid_maps.device) if self.valid_maps.is_cuda else torch.get_rng_state()
+    def _plans(self, half: str) -> tuple[Tensor, Tensor]:
+        """Return the batches `(steps, R, batch)` and dropout keys `(steps, dropouts, R)` of an epoch over one half."""
+        plans = [
+            plan(
+                getattr(replica, half),
+                len(self.inputs.labels),
+                self.recipe.batch_size,
+                Augment(),
+                self.stack.dropouts,
+                (*replica.about, half, self.epoch),
+            )
+            for replica in (self.replicas[place] for place in self.places)
+        ]
+        index = torch.stack([one.index for one in plans], dim=1)
+        keys = torch.stack([one.keys for one in plans], dim=2)
+        return index.to(self.inputs.device), keys.to(self.inputs.device)
 
-    def _network_state(self) -> dict[str, Tensor]:
-        return {**self.parameters, **dict(self.network.named_buffers())}
+    def _noise(self, name: str, steps: int) -> list[Tensors]:
+        """Return the relaxation's noise of each step: `(R, options)` for each decision."""
+        if not self.relaxation.noisy:
+            return [tuple(self.alphas.values())] * steps
+        draws = [stream(*self.replicas[place].about, name, self.epoch) for place in self.places]
+        device = self.inputs.device
+        return [
+            tuple(
+                torch.stack([uniform_noise(alpha.shape[1:], draw) for draw in draws]).to(device)
+                for alpha in self.alphas.values()
+            )
+            for _ in range(steps)
+        ]
 
-    def _optimizer_states(self) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        for kind, named, optimizer in (
-            ("weight_optimizer", self.parameters, self.weight_optimizer),
-            ("alpha_optimizer", self.alphas, self.alpha_optimizer),
-        ):
-            for name, parameter in named.items():
-                yield f"{kind}.{name}", parameter, optimizer.state[parameter]
+    def _maps(self, batch: Tensor) -> Tensor:
+        return self.normaliser(self.inputs.batch(batch))
+
+    def _losses(self, logits: Tensor, batch: Tensor) -> Tensor:
+        return each(F.cross_entropy, self.stack.count)(logits, self.inputs.labels[batch])
 
     def _mixture(self, alphas: Tensors, noise: Tensors) -> dict[str, Tensor]:
-        parts = (self.relaxation.mixture(alpha, part) for alpha, part in zip(alphas, noise, strict=True))
+        parts = (self.relaxation.mixture(alpha, one) for alpha, one in zip(alphas, noise, strict=True))
         return dict(zip(self.alphas, parts, strict=True))
 
-    def _noise(self, name: str) -> Tensors:
-        if not self.relaxation.noisy:
-            return tuple(self.alphas.values())
-        draws = self.generators[name]
-        return tuple(uniform_noise(alpha.shape, draws).to(alpha.device) for alpha in self.alphas.values())
+    def _look(self, batches: Tensor, noise: Tensors) -> None:
+        """See the alphas' half in an epoch without alpha steps."""
+        with torch.no_grad(), self.stack.measuring():
+            mixture = self._mixture(tuple(self.alphas.values()), noise)
+            for batch in batches:
+                self._seen.append((self.stack(self._maps(batch), mixture), self.inputs.labels[batch]))
+
+    def _part(self, train_losses: Sequence[float]) -> dict[int, Epoch]:
+        """Return the epoch's records, and go on without those that diverged."""
+        logits, labels = (torch.cat(parts, dim=1).cpu() for parts in zip(*self._seen, strict=True))
+        records, rows = {}, []
+        for row, (place, train_loss, weights) in enumerate(zip(self.places, train_losses, self.weights(), strict=True)):
+            loss = float(F.cross_entropy(logits[row], labels[row]))
+            record = Epoch(self.epoch, train_loss, loss, average_recall(logits[row], labels[row]), weights)
+            if all(map(math.isfinite, [train_loss, loss, *(w for options in weights.values() for w in options)])):
+                records[place] = record
+                rows.append(row)
+            else:
+                self.failures[place] = (
+                    f"the search diverged in epoch {self.epoch}: training loss {train_loss}, validation loss {loss}"
+                )
+        if len(rows) < len(self.places):
+            self._keep(rows)
+        return records
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        self.places = [self.places[row] for row in rows]
+        if not rows:
+            return
+        which = torch.tensor(rows, device=self.inputs.device)
+        self.stack.keep(which)
+        self.alphas = {name: alpha.detach()[which].requires_grad_() for name, alpha in self.alphas.items()}
+        self.weight_optimizer.keep(which)
+        self.alpha_optimizer.keep(which)
+        self.normaliser = self.normaliser.keep(which)
 
 
-def _average_recall(logits: Tensor, labels: Tensor) -> float:
+def clipped(gradients: Tensors, most: float) -> list[Tensor]:
+    """Return stacked gradients `(R, ...)`, those of each network scaled to a joint norm of `most` if it is greater."""
+    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()  # R
+    factors = (most / (norms + 1e-6)).clamp(max=1.0)
+    return [gradient * factors.view(-1, *[1] * (gradient.dim() - 1)) for gradient in gradients]
+
+
+def average_recall(logits: Tensor, labels: Tensor) -> float:
+    """Return the unweighted average recall of logits `(N, classes)` over the classes that are there."""
     right = logits.argmax(1) == labels
     return float(torch.stack([right[labels == label].float().mean() for label in labels.unique()]).mean())
 
 
-@contextmanager
-def _measuring(network: Network) -> Iterator[None]:
-    """Let a network in training mode be looked at: no dropout, batch statistics, and no buffer changed."""
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    dropouts = [m for m in network.modules() if isinstance(m, Dropout | _DropoutNd)]
-    for norm in norms:
-        norm.track_running_stats = False
-    for dropout in dropouts:
-        dropout.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
-        for dropout in dropouts:
-            dropout.train()
+def _fresh(replica: SearchReplica, graph: Graph, classes: int) -> Network:
+    """Return a supernet with the initial weights of a replica."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(*replica.about, "network"))
+        return Network(graph, classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,8 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
     )
 
 
-def overlap(tops: Mapping[int, Sequence[Genotype]]) -> float | None:
-    """Return how stable the top-k is over seeds: the mean Jaccard index of every two seeds' sets, None for one seed."""
-    sets = [{tuple(sorted(genotype.choices.items())) for genotype in top} for top in tops.values()]
+def overlap(tops: Sequence[Sequence[Genotype]]) -> float | None:
+    """Return how stable the top-k is over searches: the mean Jaccard index of every two's sets, None for one search."""
+    sets = [{tuple(sorted(genotype.choices.items())) for genotype in top} for top in tops]
     pairs = list(itertools.combinations(sets, 2))
     return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else None

@@ -5,7 +5,8 @@ unrolled step stands for the inner minimum, w'(a) = w - xi * grad_w L_train(w, a
 
     d/da L_val(w'(a), a)  =  grad_a L_val(w', a)  -  xi * grad_a (grad_w L_train(w, a) . v),    v = grad_w' L_val(w', a)
 
-Losses are functions of (weights, alphas), both tuples of tensors; nothing here knows of networks.
+Losses are functions of (weights, alphas), both tuples of tensors; nothing here knows of networks. The tensors' first axis
+counts independent problems, whose losses are summed: the gradient of the sum is that of each.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ def second_order(
     e = 0.01 / ||v||.
     """
     direct, v = _outer(train, valid, w, a, unroll)
-    step = 0.01 / torch.stack([part.norm() for part in v]).norm().clamp_min(1e-12)
+    norm = torch.stack([part.flatten(1).square().sum(1) for part in v]).sum(0).sqrt()  # one a problem
+    step = 0.01 / norm.clamp_min(1e-12)
     ahead = _gradient(train(_moved(w, v, step), a), a)
     back = _gradient(train(_moved(w, v, -step), a), a)
-    return tuple(g - xi * (p - m) / (2 * step) for g, p, m in zip(direct, ahead, back, strict=True))
+    return tuple(g - xi * (p - m) / (2 * _along(step, g)) for g, p, m in zip(direct, ahead, back, strict=True))
 
 
 def exact(train: Loss, valid: Loss, w: Tensors, a: Tensors, unroll: Callable[[Tensors], Tensors], xi: float) -> Tensors:
@@ -78,4 +80,9 @@ def _leaves(tensors: Tensors) -> Tensors:
 
 
 def _moved(w: Tensors, v: Tensors, step: Tensor) -> Tensors:
-    return tuple(part + step * change for part, change in zip(w, v, strict=True))
+    return tuple(part + _along(step, change) * change for part, change in zip(w, v, strict=True))
+
+
+def _along(step: Tensor, tensor: Tensor) -> Tensor:
+    """Return one number a problem, shaped to multiply a tensor."""
+    return step.view(-1, *[1] * (tensor.dim() - 1))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nas_mer.train.recipe import Count, NotNegative, Part, Positive, Schedule, Sgd, load_recipe
+from nas_mer.train.recipe import Count, Normalise, NotNegative, Part, Positive, Schedule, Sgd, load_recipe
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -45,7 +45,7 @@ class SearchRecipe(Part):
     clip: Positive = 5.0
     alphas: Adam
     noise: NotNegative = 1e-3
-    normalise: Literal["standardise", "stretch", "none"] = "standardise"
+    normalise: Normalise = "standardise"
 
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A way from a decision's alphas `(options,)` to its mixture.
+    """A way from a decision's alphas `(..., options)` to its mixture.
 
     Attributes:
         start: the value around which alphas start.
@@ -30,11 +30,11 @@ class Relaxation:
 
 
 def _softmax(alpha: Tensor, noise: Tensor) -> Tensor:
-    return alpha.softmax(0)
+    return alpha.softmax(-1)
 
 
 def _share(alpha: Tensor, noise: Tensor) -> Tensor:
-    return alpha / alpha.sum()
+    return alpha / alpha.sum(-1, keepdim=True)
 
 
 def _sigmoid(alpha: Tensor, noise: Tensor) -> Tensor:
@@ -42,18 +42,18 @@ def _sigmoid(alpha: Tensor, noise: Tensor) -> Tensor:
 
 
 def _gumbel(alpha: Tensor, noise: Tensor) -> Tensor:
-    return (alpha - (-noise.log()).log()).softmax(0)
+    return (alpha - (-noise.log()).log()).softmax(-1)
 
 
 RELAXATIONS: dict[str, Relaxation] = {
     # DARTS (Liu et al., 2019), section 2.2.
-    "softmax": Relaxation(0.0, _softmax, lambda alpha: alpha.softmax(0)),
+    "softmax": Relaxation(0.0, _softmax, lambda alpha: alpha.softmax(-1)),
     # Paper Eq. 8: a_i / sum(a), which needs positive alphas.
-    "sum": Relaxation(1.0, _share, lambda alpha: alpha / alpha.sum(), least=1e-6),
+    "sum": Relaxation(1.0, _share, lambda alpha: alpha / alpha.sum(-1, keepdim=True), least=1e-6),
     # Options that do not compete (Chu et al., Fair DARTS, 2020).
-    "sigmoid": Relaxation(0.0, _sigmoid, lambda alpha: alpha.sigmoid() / alpha.sigmoid().sum()),
+    "sigmoid": Relaxation(0.0, _sigmoid, lambda alpha: alpha.sigmoid() / alpha.sigmoid().sum(-1, keepdim=True)),
     # A softmax of temperature 1 over alphas with Gumbel noise (Xie et al., SNAS, 2019).
-    "gumbel": Relaxation(0.0, _gumbel, lambda alpha: alpha.softmax(0), noisy=True),
+    "gumbel": Relaxation(0.0, _gumbel, lambda alpha: alpha.softmax(-1), noisy=True),
 }
 
 

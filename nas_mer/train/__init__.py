@@ -1,6 +1,8 @@
-"""Training networks: recipes, replicas, workers."""
+"""Training networks: recipes, replicas, groups of them trained as one program."""
 
+from nas_mer.train.batches import Inputs, Maps
+from nas_mer.train.group import Group, alike, quickest_group, train
 from nas_mer.train.recipe import Recipe, load_recipe
-from nas_mer.train.replica import Maps, Replica, Trained, train
+from nas_mer.train.replica import Replica, Trained
 
-__all__ = ["Maps", "Recipe", "Replica", "Trained", "load_recipe", "train"]
+__all__ = ["Group", "Inputs", "Maps", "Recipe", "Replica", "Trained", "alike", "load_recipe", "quickest_group", "train"]

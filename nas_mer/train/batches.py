@@ -2,70 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas_mer.train.recipe import Augment, Normalise
+from nas_mer.train.streams import stream
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A dataset's maps and labels in memory.
+
+    Attributes:
+        maps: `(N, C, H, W)` float32.
+        labels: `(N,)` int64.
+        classes: the number of classes.
+        u_mirror: a horizontal flip turns u into `u_mirror - u`.
+    """
+
+    maps: Tensor
+    labels: Tensor
+    classes: int
+    u_mirror: float
+
 
 @dataclass(frozen=True)
 class Normaliser:
-    """A channel-wise affine map learned on training samples, or a stretch of each map by itself.
+    """How maps are brought to one scale, channel by channel.
 
     Attributes:
-        mean: `(3, 1, 1)`; None stretches each channel of each map to 0..1.
-        scale: `(3, 1, 1)`, what the difference to the mean is divided by.
+        kind: `standardise` by the training samples' mean and deviation; `instance`, each map by its own; `stretch` each
+            map to 0..1; `none`.
+        mean, scale: what `standardise` subtracts and divides by, broadcast over maps; `(C, 1, 1)` for one network.
     """
 
-    mean: Tensor | None
-    scale: Tensor | None
+    kind: Normalise
+    mean: Tensor | None = None
+    scale: Tensor | None = None
 
     @classmethod
-    def fit(cls, kind: str, maps: Tensor) -> Normaliser:
-        """Learn `standardise`, `stretch` or `none` from training maps `(N, 3, H, W)`."""
-        match kind:
-            case "standardise":
-                deviation, mean = torch.std_mean(maps, dim=(0, 2, 3))
-                return cls(mean.view(-1, 1, 1), deviation.clamp_min(1e-12).view(-1, 1, 1))
-            case "stretch":
-                return cls(None, None)
-            case _:
-                return cls(maps.new_zeros(maps.shape[1], 1, 1), maps.new_ones(maps.shape[1], 1, 1))
+    def fit(cls, kind: Normalise, maps: Tensor) -> Normaliser:
+        """Learn from training maps `(N, C, H, W)` what a kind has to learn."""
+        if kind != "standardise":
+            return cls(kind)
+        deviation, mean = torch.std_mean(maps, dim=(0, 2, 3))
+        return cls(kind, mean.view(-1, 1, 1), deviation.clamp_min(_SMALL).view(-1, 1, 1))
+
+    @property
+    def learned(self) -> dict[str, Tensor]:
+        """What was learned of training samples, by name."""
+        return {} if self.mean is None or self.scale is None else {"mean": self.mean, "scale": self.scale}
+
+    def keep(self, which: Tensor) -> Normaliser:
+        """Return that of some networks of a stack, by their places."""
+        return Normaliser(self.kind, **{name: value[which] for name, value in self.learned.items()})
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Normalise maps `(N, 3, H, W)`; the result has its channels last in memory, as convolutions like it best."""
-        if self.mean is None or self.scale is None:
-            low, high = maps.flatten(2).aminmax(dim=2)
-            out = (maps - low[..., None, None]) / (high - low).clamp_min(1e-12)[..., None, None]
-        else:
-            out = (maps - self.mean) / self.scale
-        return out.contiguous(memory_format=torch.channels_last)
-
-    def mirrored_u(self, u_mirror: float) -> float:
-        """Return c such that `c - u` is the horizontal flow of the flipped map, after normalisation."""
-        if self.mean is None or self.scale is None:
-            return 1.0
-        return float((u_mirror - 2 * self.mean[0]) / self.scale[0])
-
-
-def shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
-    """Iterate over the batches of one epoch: indices `0..count-1` in random order."""
-    return iter(torch.randperm(count, generator=order).split(batch_size))
+        """Normalise maps `(..., C, H, W)`."""
+        match self.kind:
+            case "standardise":
+                assert self.mean is not None  # so `fit` made it
+                return (maps - self.mean) / self.scale
+            case "instance":
+                deviation, mean = torch.std_mean(maps, dim=(-2, -1), keepdim=True)
+                return (maps - mean) / deviation.clamp_min(_SMALL)
+            case "stretch":
+                low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+                return (maps - low) / (high - low).clamp_min(_SMALL)
+            case "none":
+                return maps
 
 
-def flipped(maps: Tensor, mirrored_u: float) -> Tensor:
-    """Return horizontally flipped maps `(N, 3, H, W)`, whose horizontal flow becomes `mirrored_u - u`."""
+_SMALL = 1e-12
+PLAIN = Augment()
+"""Maps as they are."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All maps of a dataset on a device, as batches are taken from them.
+
+    Attributes:
+        pool: `(P, H + 2 * reach, W + 2 * reach, C)`: the N maps, then their mirror images if there are flips; with
+            their borders repeated as far as shifts reach. Normalised already where that needs no training samples.
+        labels: `(N,)` int64.
+        classes: the number of classes.
+        normalise: how batches are normalised.
+        augment: how batches are augmented.
+    """
+
+    pool: Tensor
+    labels: Tensor
+    classes: int
+    normalise: Normalise
+    augment: Augment = PLAIN
+
+    @classmethod
+    def of(cls, data: Maps, normalise: Normalise, augment: Augment = PLAIN) -> Inputs:
+        """Prepare a dataset, on its device."""
+        maps = data.maps
+        if augment.flip:
+            maps = torch.cat([maps, flipped(maps, data.u_mirror)])
+        if normalise != "standardise":
+            maps = Normaliser(normalise)(maps)
+        if augment.shift:
+            maps = F.pad(maps, (augment.shift,) * 4, mode="replicate")
+        return cls(maps.permute(0, 2, 3, 1).contiguous(), data.labels, data.classes, normalise, augment)
+
+    def to(self, device: torch.device) -> Inputs:
+        """Return the same on another device."""
+        return Inputs(self.pool.to(device), self.labels.to(device), self.classes, self.normalise, self.augment)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.pool.device
+
+    def batch(self, index: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Return maps `(..., C, H, W)`, their channels last in memory, as convolutions like it best.
+
+        Args:
+            index: `(...)` places in the pool.
+            shift: `(2, ...)` rows and columns in `0..2 * reach` where the map's window begins; the middle without.
+        """
+        reach = self.augment.shift
+        samples, rows, columns, channels = self.pool.shape
+        strides = self.pool.stride()
+        windows = self.pool.as_strided(  # every window of every map, without a copy
+            (samples, 2 * reach + 1, 2 * reach + 1, rows - 2 * reach, (columns - 2 * reach) * channels),
+            (strides[0], strides[1], strides[2], strides[1], 1),
+        )
+        row, column = (reach, reach) if shift is None else shift
+        maps: Tensor = windows[index, row, column].unflatten(-1, (-1, channels))
+        return maps.movedim(-1, -3)
+
+    def fit(self, parts: list[np.ndarray]) -> Normaliser:
+        """Return what normalises batches `(R, N, C, H, W)` of R networks, each by its own training samples."""
+        if self.normalise != "standardise":
+            return Normaliser("none")
+        fitted = [Normaliser.fit("standardise", self.batch(torch.from_numpy(part).to(self.device))) for part in parts]
+        mean, scale = (
+            torch.stack([getattr(one, name) for one in fitted]).unsqueeze(1) for name in ("mean", "scale")
+        )  # R x 1 x C x 1 x 1
+        return Normaliser("standardise", mean, scale)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the steps of one epoch are made of, for one network.
+
+    All is drawn from streams of the epoch's own, so that an epoch needs nothing of those before it but the weights.
+
+    Attributes:
+        index: `(steps, batch)` places in the pool of `Inputs`.
+        shift: `(2, steps, batch)`; see `Inputs.batch`.
+        keys: `(steps, dropouts)` int64; see `Stack.draw`.
+    """
+
+    index: Tensor
+    shift: Tensor
+    keys: Tensor
+
+
+def steps_and_batch(count: int, batch_size: int) -> tuple[int, int]:
+    """Return how many steps an epoch over `count` samples has, and how many samples a step.
+
+    All batches of an epoch are full: what is left over, other samples each epoch, waits for the next. Fewer samples
+    than a batch are one batch.
+    """
+    return max(1, count // batch_size), min(count, batch_size)
+
+
+def plan(
+    samples: np.ndarray, pool: int, batch_size: int, augment: Augment, dropouts: int, about: tuple[str | int, ...]
+) -> Plan:
+    """Draw an epoch.
+
+    Args:
+        samples: indices of the samples to train on.
+        pool: the number of plain maps in the pool, after which their mirror images come.
+        batch_size: samples a step.
+        augment: how often to flip, how far to shift.
+        dropouts: how many keys a step needs.
+        about: what the draws depend on: seed, genotype, fold, epoch, ...
+    """
+    shape = steps_and_batch(len(samples), batch_size)
+    steps, batch = shape
+    order = torch.randperm(len(samples), generator=stream(*about, "order"))[: steps * batch]
+    draws = stream(*about, "augment")
+    flips = torch.rand(shape, generator=draws) < augment.flip
+    shift = torch.randint(0, 2 * augment.shift + 1, (2, *shape), generator=draws)
+    keys = torch.randint(2**62, (steps, dropouts), generator=stream(*about, "dropout"))
+    return Plan(torch.from_numpy(samples)[order].view(shape) + pool * flips, shift, keys)
+
+
+def flipped(maps: Tensor, u_mirror: float) -> Tensor:
+    """Return horizontally flipped maps `(N, C, H, W)`, whose horizontal flow becomes `u_mirror - u`."""
     maps = maps.flip(-1)
-    maps[:, 0] = mirrored_u - maps[:, 0]
+    maps[:, 0] = u_mirror - maps[:, 0]
     return maps
-
-
-def shifted(maps: Tensor, reach: int, draws: torch.Generator) -> Tensor:
-    """Return maps `(N, 3, H, W)` moved by up to `reach` pixels along each axis, the border repeated."""
-    count, _, height, width = maps.shape
-    start = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=draws)
-    rows, columns = (begin + torch.arange(side) for begin, side in zip(start, (height, width), strict=True))
-    padded = F.pad(maps, (reach,) * 4, mode="replicate").permute(0, 2, 3, 1)  # N x H+2r x W+2r x 3
-    return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

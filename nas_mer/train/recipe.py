@@ -14,6 +14,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Normalise = Literal["standardise", "instance", "stretch", "none"]
 RecipeT = TypeVar("RecipeT", bound="Part")
 
 
@@ -81,11 +82,12 @@ class Recipe(Part):
         epochs: how many at most.
         stop_loss: stop after the epoch whose mean training loss (with dropout) is at most this. The held-out subject
             has no say in it.
-        batch_size: samples a step; the last batch of an epoch may be smaller.
+        batch_size: samples a step; what is left over of an epoch waits for the next (see `steps_and_batch`).
         optimizer, schedule, augment: see there.
-        normalise: `standardise` each channel by mean and deviation of the training samples; `stretch` each channel of
-            each map to 0..1; `none`.
-        balance: weigh each class by the inverse of its share in the training samples.
+        normalise: `standardise` each channel by mean and deviation of the training samples; `instance`, each channel of
+            each map by its own; `stretch` each channel of each map to 0..1; `none`.
+        balance: weigh each class by the inverse of its share in the training samples, to this power: 0 is no weight, 1
+            makes all classes count alike.
         label_smoothing: as in `torch.nn.CrossEntropyLoss`.
     """
 
@@ -94,9 +96,9 @@ class Recipe(Part):
     batch_size: Count = 64
     optimizer: Sgd
     schedule: Schedule = Schedule()
-    normalise: Literal["standardise", "stretch", "none"] = "standardise"
+    normalise: Normalise = "standardise"
     augment: Augment = Augment()
-    balance: bool = False
+    balance: Share = 0.0
     label_smoothing: Share = 0.0
 
 
