@@ -1,6 +1,7 @@
 """The retrain command: genotypes trained from scratch under leave-one-subject-out, in a run folder.
 
-genotypes/rcn-f.yaml, spaces/...            what is trained; of a nested search: genotypes/nested/smic/s01.yaml, one a fold
+genotypes/rcn-f.yaml, spaces/...            what is trained
+genotypes/nested/smic/s01.yaml              the same of a nested search, which has a genotype for each fold
 samples.csv                                 the dataset's manifest
 replicas/rcn-f/0/smic/s01.safetensors       logits, losses and network of one (genotype, seed, held-out subject)
 checkpoints/...                             trainings on their way, until the run is finished

@@ -17,9 +17,9 @@ from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.relaxation import RELAXATIONS, uniform_noise
 from nas_mer.space import Graph
 from nas_mer.train.batches import Inputs, plan, steps_and_batch
-from nas_mer.train.group import part, prefixed, restacked, unstacked
-from nas_mer.train.optimizers import Adam, Momentum, Named
+from nas_mer.train.optimizers import Adam, Momentum
 from nas_mer.train.recipe import Augment
+from nas_mer.train.states import Named, part, prefixed, restacked, unstacked
 from nas_mer.train.streams import stream, stream_seed
 
 
@@ -196,7 +196,7 @@ class BilevelSearch:
         return [{name: tuple(rows[row]) for name, rows in ranking.items()} for row in range(len(self.places))]
 
     def states(self) -> dict[int, dict[str, Tensor]]:
-        """Return, of each search that goes on by its place, copies of all that the next epoch depends on, on the CPU."""
+        """Return, of each search that goes on by its place, copies (on the CPU) of what the next epoch depends on."""
         tensors = prefixed("network", self.stack.state()) | prefixed("alpha", self.alphas)
         tensors |= prefixed("weight_optimizer", self.weight_optimizer.state())
         tensors |= prefixed("alpha_optimizer", self.alpha_optimizer.state())

@@ -5,8 +5,8 @@ unrolled step stands for the inner minimum, w'(a) = w - xi * grad_w L_train(w, a
 
     d/da L_val(w'(a), a)  =  grad_a L_val(w', a)  -  xi * grad_a (grad_w L_train(w, a) . v),    v = grad_w' L_val(w', a)
 
-Losses are functions of (weights, alphas), both tuples of tensors; nothing here knows of networks. The tensors' first axis
-counts independent problems, whose losses are summed: the gradient of the sum is that of each.
+Losses are functions of (weights, alphas), both tuples of tensors; nothing here knows of networks. The first axis of all
+tensors counts independent problems, whose losses are summed: the gradient of the sum is that of each.
 """
 
 from __future__ import annotations

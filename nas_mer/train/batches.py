@@ -65,8 +65,7 @@ class Normaliser:
         """Normalise maps `(..., C, H, W)`."""
         match self.kind:
             case "standardise":
-                assert self.mean is not None  # so `fit` made it
-                return (maps - self.mean) / self.scale
+                return (maps - self.learned["mean"]) / self.learned["scale"]
             case "instance":
                 deviation, mean = torch.std_mean(maps, dim=(-2, -1), keepdim=True)
                 return (maps - mean) / deviation.clamp_min(_SMALL)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from nas_mer.nn import Network, Stack, each
 from nas_mer.train.batches import Inputs, Plan, plan, steps_and_batch
-from nas_mer.train.optimizers import Momentum, Named
+from nas_mer.train.optimizers import Momentum
 from nas_mer.train.recipe import Recipe
 from nas_mer.train.replica import Replica, Trained
+from nas_mer.train.states import Named, part, prefixed, restacked, unstacked
 from nas_mer.train.streams import stream_seed
 
 
@@ -134,7 +135,7 @@ class Group:
         self._part([float(loss) / len(index) for loss in total])
 
     def _plans(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return index `(steps, R, batch)`, shift `(steps, 2, R, batch)` and keys `(steps, dropouts, R)` of an epoch."""
+        """Return an epoch's index `(steps, R, batch)`, shift `(steps, 2, R, batch)`, keys `(steps, dropouts, R)`."""
         plans: list[Plan] = [
             plan(
                 replica.train,
@@ -214,7 +215,7 @@ class Group:
         self.normaliser = self.normaliser.keep(which)
 
     def states(self) -> dict[int, dict[str, Tensor]]:
-        """Return, of each replica in training by its place, copies of all that the next epoch depends on, on the CPU."""
+        """Return, of each replica in training by its place, copies (on the CPU) of what the next epoch depends on."""
         tensors = prefixed("network", self.stack.state()) | prefixed("momentum", self.optimizer.state())
         found = dict(zip(self.places, unstacked(tensors, len(self.places)), strict=True))
         for place, state in found.items():
@@ -228,31 +229,6 @@ class Group:
         tensors = restacked(states)
         self.stack.restore(part(tensors, "network"))
         self.optimizer.restore(part(tensors, "momentum"))
-
-
-def prefixed(prefix: str, tensors: Named) -> dict[str, Tensor]:
-    """Return tensors under names that begin with `prefix.`."""
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def part(tensors: Named, prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with `prefix.`, without it."""
-    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def unstacked(tensors: Named, count: int) -> list[dict[str, Tensor]]:
-    """Return copies, on the CPU, of what each of `count` networks has of tensors `(count, ...)`."""
-    moved = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    return [
-        {name: tensor[row].clone(memory_format=torch.contiguous_format) for name, tensor in moved.items()}
-        for row in range(count)
-    ]
-
-
-def restacked(states: Sequence[Named]) -> dict[str, Tensor]:
-    """Return the tensors that `unstacked` took apart, those of one shape."""
-    shared = [name for name in states[0] if len({state[name].shape for state in states}) == 1]
-    return {name: torch.stack([state[name] for state in states]) for name in shared}
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor:

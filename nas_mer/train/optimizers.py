@@ -6,14 +6,13 @@ second in each worker process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nas_mer.train.recipe import Sgd
-
-Named = Mapping[str, Tensor]
+from nas_mer.train.states import Named
 
 
 class Momentum:
