@@ -115,8 +115,10 @@ def print_search(run: Any) -> None:
     headings = "decision", "winner", "weight", "second", "weight", "decided", f"{searches} agree"
     table = Table(*headings, box=None, pad_edge=False)
     for name, part in result["decisions"].items():
+        spread = "" if part["spread"] is None else f" ± {part['spread']:.3f}"
+        weight = f"{part['weight']:.3f}{spread}"
         table.add_row(
-            name, part["winner"], f"{part['weight']:.3f}", part["second"] or "-", f"{part['second_weight']:.3f}",
+            name, part["winner"], weight, part["second"] or "-", f"{part['second_weight']:.3f}",
             f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
         )  # fmt: skip
     out.print(Text(str(run.path), "bold"), soft_wrap=True)

@@ -43,7 +43,9 @@ class Stack:
             parameter.requires_grad_()
         for dropout in self._dropouts.values():
             dropout.key = torch.zeros((), dtype=torch.int64, device=device)
-        self._keys = {f"{name}.key": torch.zeros(self.count, dtype=torch.int64) for name in self._dropouts}
+        self._keys = {
+            f"{name}.key": torch.zeros(self.count, dtype=torch.int64, device=device) for name in self._dropouts
+        }
 
     @property
     def dropouts(self) -> int:
@@ -101,6 +103,7 @@ class Stack:
             name: value.detach().index_select(0, which).requires_grad_() for name, value in self.parameters.items()
         }
         self.buffers = {name: value.index_select(0, which) for name, value in self.buffers.items()}
+        self._keys = {name: keys.index_select(0, which) for name, keys in self._keys.items()}
 
 
 def each(function: Callable[..., Tensor], count: int) -> Callable[..., Tensor]:

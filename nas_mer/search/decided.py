@@ -17,6 +17,7 @@ class Verdict:
 
     Attributes:
         winner, weight: the option of the greatest weight (mean over seeds), and that weight.
+        spread: the standard deviation over seeds of the winner's weight (n - 1); None with one seed.
         second, second_weight: the next one; None and 0 where there is one option.
         decided: 1 minus the entropy of the weights over its maximum: 0 for equal weights, 1 for a single option left.
         agreement: the share of seeds in which the winner has the greatest weight.
@@ -24,6 +25,7 @@ class Verdict:
 
     winner: str
     weight: float
+    spread: float | None
     second: str | None
     second_weight: float
     decided: float
@@ -45,6 +47,7 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
     return Verdict(
         winner=options[winner],
         weight=float(mean[winner]),
+        spread=float(weights[:, winner].std(ddof=1)) if len(weights) > 1 else None,
         second=None if second is None else options[second],
         second_weight=0.0 if second is None else float(mean[second]),
         decided=1.0 if len(options) == 1 else max(0.0, 1.0 - entropy / float(np.log(len(options)))),
