@@ -43,11 +43,13 @@ class Compute:
                 raise UserError(f"--{name}: must be at least {least}, found {value}")
         if self.engine == "local":
             _ = self.devices
+        elif self.device not in ("auto", "cpu", "cuda"):
+            raise UserError(f"--device: with --engine ray it must be auto, cpu or cuda, found '{self.device}'")
 
     @property
     def devices(self) -> list[torch.device]:
-        """The devices of this machine that it means."""
-        return devices(self.device)
+        """The devices of this machine that it means; it may lack the GPUs that a cluster has."""
+        return devices("auto" if (self.engine, self.device) == ("ray", "cuda") else self.device)
 
     def each(
         self,
@@ -61,7 +63,7 @@ class Compute:
         if self.engine == "ray":
             from nas_mer.cluster import each_on_ray
 
-            return each_on_ray(function, tasks, shared, heard, setup, self.device)
+            return each_on_ray(function, tasks, shared, heard, setup, self.device, GRACE)
         found = self.devices
         workers = self.workers or (cores() if found[0].type == "cpu" else len(found))
         return each(function, tasks, shared, workers, heard, setup, found, GRACE)

@@ -79,7 +79,7 @@ def each(
     """
     heard = heard or (lambda task, what: None)
     workers = min(workers, len(tasks))
-    with _asking(grace > 0) as asked:
+    with asking(grace > 0) as asked:
         if workers <= 1:
             with one_thread():
                 for task in tasks:
@@ -149,7 +149,7 @@ def _in_processes(
 
 
 @contextmanager
-def _asking(wanted: bool) -> Iterator[threading.Event]:
+def asking(wanted: bool) -> Iterator[threading.Event]:
     """Yield an event that an interrupt or SIGTERM within the block sets; the second one is a `KeyboardInterrupt`."""
     asked = threading.Event()
     if not wanted or threading.current_thread() is not threading.main_thread():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -35,7 +36,7 @@ class Stack:
 
     def __init__(self, networks: Sequence[Network], device: torch.device) -> None:
         self.count = len(networks)
-        self._module = networks[0].to(device).train()
+        self._module = copy.deepcopy(networks[0]).to(device).train()
         self._dropouts = {name: m for name, m in self._module.named_modules() if isinstance(m, Dropout)}
         self.parameters = _stacked([dict(network.named_parameters()) for network in networks], device)
         self.buffers = _stacked([dict(network.named_buffers()) for network in networks], device)
@@ -65,7 +66,7 @@ class Stack:
             parameters: name -> `(R, ...)`, instead of the stack's own.
         """
         state = {**(parameters or self.parameters), **self.buffers, **self._keys}
-        return each(self._call, self.count)(state, x, dict(mixture or {}))
+        return stacked(self._call, self.count)(state, x, dict(mixture or {}))
 
     def _call(self, state: Tensors, x: Tensor, mixture: Mixture) -> Tensor:
         return cast("Tensor", functional_call(self._module, dict(state), (x, mixture)))
@@ -106,7 +107,7 @@ class Stack:
         self._keys = {name: keys.index_select(0, which) for name, keys in self._keys.items()}
 
 
-def each(function: Callable[..., Tensor], count: int) -> Callable[..., Tensor]:
+def stacked(function: Callable[..., Tensor], count: int) -> Callable[..., Tensor]:
     """Return a function of arguments stacked along a first axis of length `count` (tensors, and mappings of them).
 
     A single one is not put through `vmap`, whose grouped convolutions are slower than plain ones.

@@ -331,6 +331,7 @@ def _tasks(
     for place, replica in missing.items():
         epoch = len(states[place]["losses"]) if place in states else 0
         groups[epoch, *alike(replica, run.config.recipe)].append(place)
+    order = {place: number for number, place in enumerate(missing)}
     tasks: dict[int, list[_Task]] = defaultdict(list)
     for (epoch, *_), places in groups.items():
         replicas = [missing[place] for place in places]
@@ -340,6 +341,8 @@ def _tasks(
             members = tuple(places[start : start + together])
             known = tuple(states[place] for place in members) if epoch else None
             tasks[size].append(_Task(members, tuple(missing[place] for place in members), known))
+    for found in tasks.values():
+        found.sort(key=lambda task: order[task.places[0]])
     return tasks
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_mer.nn import Network, Stack, each
+from nas_mer.nn import Network, Stack, stacked
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.relaxation import RELAXATIONS, uniform_noise
@@ -255,7 +255,7 @@ class BilevelSearch:
         return self.normaliser(self.inputs.batch(batch))
 
     def _losses(self, logits: Tensor, batch: Tensor) -> Tensor:
-        return each(F.cross_entropy, self.stack.count)(logits, self.inputs.labels[batch])
+        return stacked(F.cross_entropy, self.stack.count)(logits, self.inputs.labels[batch])
 
     def _mixture(self, alphas: Tensors, noise: Tensors) -> dict[str, Tensor]:
         parts = (self.relaxation.mixture(alpha, one) for alpha, one in zip(alphas, noise, strict=True))

@@ -289,9 +289,9 @@ def relu(shape: Shape) -> nn.Module:
 class Dropout(nn.Module):
     """Zeroes elements with probability `p`, `0 <= p < 1`, in training and scales the others by `1 / (1 - p)`.
 
-    Which ones is a function of a 64-bit key and the element's number alone (a counter-based generator: SplitMix64,
-    Steele et al., 2014), so that the same key zeroes the same elements on every device, in any memory layout, and in
-    one network or in many stacked ones. A module without a `key` draws one from torch's generator for each call. `p`
+    Which ones is a function of a 64-bit key and the tensor's shape alone (a counter-based generator: SplitMix64, Steele
+    et al., 2014), so that the same key zeroes the same elements on every device, in any memory layout, and in one
+    network or in many stacked ones. A module without a `key` draws one from torch's generator for each call. `p`
     is held to 2**-16.
     """
 

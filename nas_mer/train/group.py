@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_mer.nn import Network, Stack, each
+from nas_mer.nn import Network, Stack, stacked
 from nas_mer.train.batches import Inputs, Plan, plan, steps_and_batch
 from nas_mer.train.optimizers import Momentum
 from nas_mer.train.recipe import Recipe
@@ -82,7 +82,8 @@ def _epoch_seconds(replicas: Sequence[Replica], inputs: Inputs, recipe: Recipe) 
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
-        group.run_epoch()  # ends with the losses on the CPU
+        if group.places:  # else all diverged in the first
+            group.run_epoch()  # ends with the losses on the CPU
         seconds.append(time.perf_counter() - start)
     return seconds[1]
 
@@ -121,14 +122,15 @@ class Group:
         recipe = self.recipe
         rate = recipe.schedule.at(self.epoch, recipe.epochs, recipe.optimizer.learning_rate)
         index, shift, keys = self._plans()
-        criterion = each(self._criterion, self.stack.count)
+        criterion = stacked(self._criterion, self.stack.count)
         total = torch.zeros(self.stack.count, device=self.inputs.device)
         for step in range(len(index)):
             self.stack.draw(keys[step])
             maps = self.normaliser(self.inputs.batch(index[step], shift[step] if recipe.augment.shift else None))
             labels = self.inputs.labels[index[step] % len(self.inputs.labels)]
             losses = criterion(self.stack(maps), labels, self.class_weights)
-            gradients = torch.autograd.grad(losses.sum(), list(self.stack.parameters.values()))
+            parameters = list(self.stack.parameters.values())
+            gradients = torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)
             self.optimizer.step(self.stack.parameters, gradients, rate)
             total += losses.detach()
         self.epoch += 1
@@ -240,7 +242,7 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
         counts: `(..., classes)`, the samples of each class.
         power: 0 is equal weights, 1 makes all classes count alike.
     """
-    counts = counts.float()
+    counts = counts.to(torch.get_default_dtype())
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
     return weights * counts.sum(-1, keepdim=True) / (weights * counts).sum(-1, keepdim=True)
 

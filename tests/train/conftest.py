@@ -1,9 +1,11 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
 from nas_mer.space import SearchSpace
-from nas_mer.train import Maps, Recipe
+from nas_mer.train import Inputs, Maps, Recipe, train
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -13,6 +15,21 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@contextmanager
+def double():
+    """Compute in double precision within the block."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(name="double", scope="session")
+def _double():
+    return double
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +62,13 @@ def recipe(**changes):
 @pytest.fixture(name="recipe", scope="session")
 def _recipe():
     return recipe
+
+
+def trained(replicas, data, recipe, report=lambda group: None, states=None):
+    """What replicas give that are trained as one group."""
+    return train(replicas, report, Inputs.of(data, recipe.normalise, recipe.augment), recipe, states)
+
+
+@pytest.fixture(name="trained", scope="session")
+def _trained():
+    return trained

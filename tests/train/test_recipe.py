@@ -93,9 +93,13 @@ def test_unknown_recipes(name, message, tmp_path, monkeypatch):
         ("augment: {flip: 1.5}", ":2: augment.flip: Input should be less than or equal to 1, found 1.5"),
         ("augment: {shift: -1}", ":2: augment.shift: Input should be greater than or equal to 0, found -1"),
         ("label_smoothing: 2", ":2: label_smoothing: Input should be less than or equal to 1, found 2"),
+        ("balance: 2", ":2: balance: Input should be less than or equal to 1, found 2"),
         ("stop_loss: -0.1", ":2: stop_loss: Input should be greater than or equal to 0, found -0.1"),
-        ("normalise: standardize", ":2: normalise: Input should be 'standardise', 'stretch' or 'none', found"),
-        ("normalise:", ":2: normalise: Input should be 'standardise', 'stretch' or 'none', found nothing"),
+        (
+            "normalise: standardize",
+            ":2: normalise: Input should be 'standardise', 'instance', 'stretch' or 'none', found",
+        ),
+        ("normalise:", ":2: normalise: Input should be 'standardise', 'instance', 'stretch' or 'none', found nothing"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_its_line(line, message, tmp_path):
