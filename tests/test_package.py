@@ -16,6 +16,8 @@ LAYERS = [
     "errors",
     "files",
     "workers",
+    "cluster",
+    "compute",
     "data",
     "space",
     "nn",

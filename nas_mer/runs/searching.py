@@ -179,8 +179,10 @@ def continue_search(
 
     def keep(_: object, checkpoints: Mapping[Member, bytes]) -> None:
         for member, checkpoint in checkpoints.items():
-            write_tensors(member.file(run), checkpoint)
             epochs = _State.of(checkpoint).epochs
+            if len(epochs) < lengths[member]:
+                continue  # of a task that is done again, because its process was lost
+            write_tensors(member.file(run), checkpoint)
             for epoch in epochs[lengths[member] :]:
                 run.add_metric({**member.about, **asdict(epoch)})
             lengths[member] = len(epochs)
