@@ -106,9 +106,12 @@ GroupOption = Annotated[
     ),
 ]  # fmt: skip
 CheckpointOption = Annotated[
-    float,
-    typer.Option("--checkpoint-every", min=0, help="Seconds between checkpoints; 0: every epoch.", metavar="SECONDS"),
-]
+    float | None,
+    typer.Option(
+        "--checkpoint-every", min=0, metavar="SECONDS",
+        help="Seconds between checkpoints; 0: every epoch. [default: 0 for a search, 10 for retraining]",
+    ),
+]  # fmt: skip
 EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
 SetOption = Annotated[
     list[str] | None,
@@ -452,7 +455,7 @@ def search(
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     group: GroupOption = None,
-    checkpoint_every: CheckpointOption = 0.0,
+    checkpoint_every: CheckpointOption = None,
     engine: EngineOption = Engine.local,
     as_json: JsonOption = False,
 ) -> None:
@@ -519,7 +522,7 @@ def retrain(
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     group: GroupOption = None,
-    checkpoint_every: CheckpointOption = 0.0,
+    checkpoint_every: CheckpointOption = None,
     engine: EngineOption = Engine.local,
     as_json: JsonOption = False,
 ) -> None:
@@ -669,7 +672,7 @@ def runs_resume(
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     group: GroupOption = None,
-    checkpoint_every: CheckpointOption = 0.0,
+    checkpoint_every: CheckpointOption = None,
     engine: EngineOption = Engine.local,
 ) -> None:
     """Continue a run that was stopped."""

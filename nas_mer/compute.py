@@ -24,7 +24,8 @@ class Compute:
         workers: processes; one a core or a GPU if None.
         device: `auto` (all GPUs, or else the CPU), `cpu`, `cuda` (all GPUs) or `cuda:N`.
         group: how many networks are trained as one program; None picks: one on a CPU, on a GPU as many as are quickest.
-        checkpoint_every: seconds between two checkpoints of a training, at least; 0 keeps every epoch.
+        checkpoint_every: seconds between two checkpoints, at least; 0 keeps every epoch. None is every epoch of a
+            search, and every 10 seconds of a retraining, whose replicas take a few seconds each.
         engine: `local` processes, or an existing `ray` cluster.
 
     Raises:
@@ -34,7 +35,7 @@ class Compute:
     workers: int | None = None
     device: str = "auto"
     group: int | None = None
-    checkpoint_every: float = 0.0
+    checkpoint_every: float | None = None
     engine: Engine = "local"
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,25 +112,29 @@ def _in_processes(
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _prepare, (reports, places, stop, shared, setup))
     deadline = float("inf")
+    telling = set(range(len(tasks)))  # the tasks of which there is more to hear
 
-    def listen(futures: dict[Future[bytes], int]) -> None:
-        running = set(futures.values())
+    def listen() -> None:
         while not reports.empty():
-            index, what = reports.get()
-            if index in running:
+            index, what, has_stopped = reports.get()
+            if has_stopped:
+                telling.discard(index)
+            elif index in telling:
                 heard(tasks[index], what)
 
     try:
         with _deaf():
             futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
-        while futures:
+        while telling:
             done, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
-            listen(futures)
+            listen()
             for future in done:
                 index = futures.pop(future)
-                if future.cancelled() or isinstance(future.exception(), Stopped):
-                    continue
-                yield tasks[index], pickle.loads(future.result())
+                if not future.cancelled() and isinstance(future.exception(), Stopped):
+                    continue  # what it told last may still be on its way
+                telling.discard(index)
+                if not future.cancelled():
+                    yield tasks[index], pickle.loads(future.result())
             if asked.is_set() and not stop.is_set():
                 stop.set()
                 deadline = time.monotonic() + grace
@@ -171,15 +175,12 @@ def asking(wanted: bool) -> Iterator[threading.Event]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Ignore Ctrl-C within the block: processes that start in it do so from their first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Hold back Ctrl-C and SIGTERM until the block ends, and for good from processes that start in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -251,8 +252,14 @@ def _end_with_parent() -> None:
 
 def _call(function: Callable[..., object], index: int, task: Any) -> bytes:
     def tell(what: Any) -> None:
-        _worker.reports.put((index, what))
+        _worker.reports.put((index, what, False))
 
     report = Report(tell, _worker.stop.is_set, _worker.device)
-    # Pickled here, because the pool would send each tensor as shared memory, which keeps a file open for each.
-    return pickle.dumps(function(task, report, *_worker.shared))
+    try:
+        if report.stop():
+            raise Stopped
+        # Pickled here, because the pool would send each tensor as shared memory, which keeps a file open for each.
+        return pickle.dumps(function(task, report, *_worker.shared))
+    except Stopped:
+        _worker.reports.put((index, None, True))  # behind all that it told
+        raise

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, its exit statuses, and what it leaves behind."""
 
+import errno
 import json
 import re
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import jsonschema
@@ -16,7 +17,7 @@ import pytest
 
 from nas_mer import __version__, cli
 from nas_mer.data import CLASSES, Dataset
-from nas_mer.runs import load_run
+from nas_mer.runs import load_run, predictions
 from nas_mer.space import json_schema, shipped_spaces
 from nas_mer.space.ops import OPS, OPS_FILES
 
@@ -65,19 +66,24 @@ def refused(nas_mer):
     return run
 
 
-@pytest.fixture(scope="module")
-def runs(tiny, tmp_path_factory):
-    """A folder with a search `s` and a retraining `r` of rcn-f and rcn, made by commands."""
-    folder = tmp_path_factory.mktemp("runs")
+def run_all(*commands):
+    """Run commands that succeed."""
     with pytest.MonkeyPatch.context() as patch:
-        for command in (
-            ["search", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "s"],
-            ["retrain", "rcn-f", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "r"],
-        ):
+        for command in commands:
             patch.setattr(sys, "argv", ["nas-mer", *map(str, command)])
             with pytest.raises(SystemExit) as ended:
                 cli.main()
             assert not ended.value.code
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, tmp_path_factory):
+    """A folder with a search `s` and a retraining `r` of rcn-f and rcn, made by commands."""
+    folder = tmp_path_factory.mktemp("runs")
+    run_all(
+        ["search", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "s"],
+        ["retrain", "rcn-f", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "r"],
+    )
     return folder
 
 
@@ -325,6 +331,123 @@ class TestText:
         assert (tmp_path / "history.pdf").read_bytes().startswith(b"%PDF")
 
 
+class TestNested:
+    """A search in each fold, and what its genotypes score."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def runs(tiny, tmp_path_factory):
+        """A folder with a nested search `n`, and a retraining `r` of it and of rcn-f."""
+        folder = tmp_path_factory.mktemp("nested")
+        quick = ["--data", tiny, "--epochs", "1", "--workers", "1"]
+        run_all(
+            ["search", "rcn", *quick, *SMALL, "--protocol", "nested", "--out", folder / "n"],
+            ["retrain", folder / "n", "rcn-f", *quick, "--out", folder / "r"],
+        )
+        return folder
+
+    def test_what_the_search_says(self, done, runs):
+        told = done("runs", "show", runs / "n")
+        assert "protocol: nested" in told
+        assert "folds agree" in told
+        assert "the folds' top 3 overlap by " in told
+        assert (
+            f"protocol nested: each fold's genotype, in {runs / 'n' / 'folds'}, has not seen the fold's subject" in told
+        )
+        assert f"score them with: nas-mer retrain {runs / 'n'} --data ..." in told
+        lines = told[told.index("chosen in how many folds") :].splitlines()
+        for decision, line in zip(("attention", "conv", "recurrent"), sorted(lines[1:4]), strict=True):
+            assert line.startswith(f"{decision} ")
+            assert sum(int(part.split()[-1]) for part in line.split(",")) == 4
+        assert re.fullmatch(r"\d different genotypes? in 4 folds; in \d of them .*: .*", lines[4])
+        assert "optimistic" not in told
+
+    def test_json(self, done, runs, tiny, tmp_path):
+        shown = json.loads(done("runs", "show", runs / "n", "--json"))
+        assert shown["config"]["protocol"] == "nested"
+        found = document(json.dumps(shown["result"]), GENOTYPES)
+        assert found["folds"].keys() == {"alpha/s01", "alpha/s02", "beta/s01", "beta/s02"}
+        assert all(genotype["choices"].keys() == found["chosen"].keys() for genotype in found["folds"].values())
+        assert all(sum(shares.values()) == pytest.approx(1) for shares in found["chosen"].values())
+        quick = ("--data", tiny, *QUICK, "--protocol", "nested", "--out", tmp_path / "n", "--json")
+        assert document(done("search", "rcn", *quick), GENOTYPES) == found
+
+    def test_derive(self, done, runs, tmp_path):
+        shutil.copytree(runs / "n", tmp_path / "n")
+        shutil.rmtree(tmp_path / "n" / "folds")
+        found = document(done("derive", tmp_path / "n", "--top", "2", "--json"), GENOTYPES)
+        assert found["genotypes"] == load_run(runs / "n").result["genotypes"][:2]
+        files = [
+            {file.relative_to(run) for file in run.rglob("folds/*/*.yaml")} for run in (runs / "n", tmp_path / "n")
+        ]
+        assert files[0] == files[1]
+        assert len(files[0]) == 4
+        assert "top1.yaml" in done("derive", tmp_path / "n")
+
+    def test_its_scores(self, done, runs):
+        found = document(done("score", runs / "r", "--json"), SCORES)
+        told = [(score["genotype"], score["samples"], score["folds"]) for score in found["scores"]]
+        assert told == [("rcn-f", 16, 4), ("n", 16, 4)]
+        assert found["notes"] == []
+        compared = json.loads(done("compare", f"{runs}/r:n", f"{runs}/r:rcn-f", "--json"))
+        assert (compared["a"]["genotype"], compared["b"]["genotype"]) == ("n", "rcn-f")
+        assert "n " in done("runs", "show", runs / "r")
+
+    def test_a_picture_of_its_weights(self, done, runs, tmp_path):
+        done("graph", runs / "n", "-o", tmp_path / "picture.svg")
+        assert b"<svg" in (tmp_path / "picture.svg").read_bytes()
+
+    def test_refused(self, refused, runs, tiny, made, tmp_path):
+        made(size=17).save(tmp_path / "other")
+        out = ("--out", tmp_path / "run")
+        another = (
+            f"n: is a nested search of another dataset than '{tiny.name}'; on this one its genotypes may have seen"
+        )
+        assert another in refused("retrain", runs / "n", "--data", tmp_path / "other", *out)
+        assert another in refused("retrain", runs / "n", "--data", tiny, "--databases", "beta", *out)
+        sizes = "--set: a nested search is retrained at the sizes that it was searched at"
+        assert sizes in refused("retrain", runs / "n", "--data", tiny, "--set", "feature_maps=3", *out)
+        shutil.copytree(runs / "n", tmp_path / "n")
+        (tmp_path / "n" / "folds" / "beta" / "s01.yaml").unlink()
+        missing = "n: has no genotype for beta/s01, whose search failed or is not begun"
+        assert missing in refused("retrain", tmp_path / "n", "--data", tiny, *out)
+        shutil.rmtree(tmp_path / "n" / "folds")
+        message = refused("retrain", tmp_path / "n", "--data", tiny, *out)
+        assert f"n: has no genotypes; make them with: nas-mer derive {tmp_path / 'n'}" in message
+        twice = "two things to retrain are called 'n'; rename one"
+        (tmp_path / "deep").mkdir()
+        other = tmp_path / "deep" / "n"
+        shutil.copytree(runs / "n", other)
+        choices = (other / "folds" / "beta" / "s01.yaml").read_text()
+        changed = choices.replace("conv: wide", "conv: standard")
+        (other / "folds" / "beta" / "s01.yaml").write_text(
+            changed if changed != choices else choices.replace("conv: standard", "conv: wide")
+        )
+        assert twice in refused("retrain", runs / "n", other, "--data", tiny, *out)
+        assert not (tmp_path / "run").exists()
+
+
+class TestCompute:
+    """Options that change the time and not the result, but for rounding."""
+
+    def test_search(self, done, runs, tiny, tmp_path):
+        together = ("--seeds", "2", "--group", "2", "--checkpoint-every", "60", "--device", "cpu", "--engine", "local")
+        done("search", "rcn", "--data", tiny, *QUICK, *together, "--out", tmp_path / "s")
+        found, expected = load_run(tmp_path / "s").result["weights"], load_run(runs / "s").result["weights"]
+        for decision, weights in expected.items():
+            assert found[decision] == pytest.approx(weights, abs=1e-3)
+
+    def test_retrain_and_resume(self, done, runs, tiny, tmp_path):
+        together = ("--seeds", "2", "--group", "3", "--checkpoint-every", "60")
+        done("retrain", "rcn-f", "rcn", "--data", tiny, *QUICK, *together, "--out", tmp_path / "r")
+        shutil.rmtree(tmp_path / "r" / "replicas" / "rcn")
+        (tmp_path / "r" / "result.json").unlink()
+        done("runs", "resume", tmp_path / "r", "--workers", "1", "--group", "8", "--checkpoint-every", "0.5")
+        for one, other in zip(*(predictions(load_run(folder / "r")) for folder in (runs, tmp_path)), strict=True):
+            assert (one.genotype, one.seed) == (other.genotype, other.seed)
+            np.testing.assert_allclose(one.logits, other.logits, rtol=1e-2, atol=1e-3)
+
+
 class TestPrepare:
     """From frames to a dataset."""
 
@@ -432,8 +555,9 @@ class TestRefused:
         assert f"{tmp_path / 'mine.yaml'}:3: sttes: unknown key 'sttes'; did you mean 'states'?" in message
 
     def test_typos_of_commands_and_options(self, nas_mer, tiny):
-        none = ["search", "rcn", "--data", tiny, "--seeds", "0"]
-        for wrong in (["serch"], ["search"], none, ["score"], ["runs", "x"]):
+        search = ["search", "rcn", "--data", tiny]
+        options = (["--seeds", "0"], ["--group", "0"], ["--checkpoint-every", "-1"], ["--protocol", "neste"])
+        for wrong in (["serch"], ["search"], ["score"], ["runs", "x"], *([*search, *option] for option in options)):
             status, out, err = nas_mer(*wrong)
             assert (status, out) == (2, "")
             assert "Usage: nas-mer" in err
@@ -673,12 +797,32 @@ class TestStopped:
         assert f"not finished; continue it with: nas-mer runs resume {tmp_path / 's'}" in out
 
 
-def interrupted(process):
-    """Press Ctrl-C, again if it was not heard; return what the process has said."""
-    while True:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=60)
+class TestDisk:
+    @pytest.mark.parametrize("command", ["search rcn", "retrain rcn-f"])
+    def test_a_full_one(self, nas_mer, done, tiny, tmp_path, monkeypatch, command):
+        """It is said; and there is nothing to repair before the run goes on."""
+
+        def full(path, content):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            status, out, err = nas_mer(*command.split(), "--data", tiny, *QUICK, "--out", run)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: no space left on the disk (")
+        assert not list(run.rglob("*.safetensors"))
+        done("runs", "resume", run, "--workers", "1")
+        assert load_run(run).finished
+
+    def test_one_that_may_not_be_written_to(self, nas_mer, tiny, tmp_path, monkeypatch):
+        def refuse(path, content):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "write_bytes", refuse)
+        status, out, err = nas_mer("search", "rcn", "--data", tiny, *QUICK, "--out", tmp_path / "s")
+        assert (status, out) == (1, "")
+        assert err.startswith("error: [Errno 13] Permission denied: ")
 
 
 class TestProcess:
@@ -693,14 +837,23 @@ class TestProcess:
         told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert (told.returncode, told.stdout, told.stderr) == (2, "", "error: gone: no such run\n")
 
-    def test_interrupted(self, tiny, tmp_path):
-        run = tmp_path / "r"
+    @pytest.mark.parametrize(
+        ("asked", "number", "begun"),
+        [
+            ("retrain rcn-f --workers 2", signal.SIGINT, "metrics.jsonl"),
+            ("search rcn --seeds 1 --workers 1", signal.SIGTERM, "seeds/0.safetensors"),
+        ],
+    )
+    def test_interrupted(self, tiny, tmp_path, asked, number, begun):
+        """Once is enough, also while the workers start."""
+        run = tmp_path / "run"
         told = ("--data", str(tiny), *SMALL, "--epochs", "100000", "--out", str(run))
-        command = [*self.COMMAND, "retrain", "rcn-f", *told]
+        command = [*self.COMMAND, *asked.split(), *told]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            while not (run / "metrics.jsonl").exists():
+            while not (run / begun).exists():
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.05)
-            out, err = interrupted(process)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=300)
         assert (process.returncode, out) == (1, "")
         assert err == f"interrupted; continue it with: nas-mer runs resume {run}\n"

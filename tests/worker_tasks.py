@@ -1,8 +1,12 @@
 """What the tests of workers hand to `each`; a spawned process finds it as a top-level module."""
 
 import os
+import signal
+import time
 
 import torch
+
+from nas_mer.workers import Stopped
 
 
 def threads(task, report):
@@ -28,3 +32,44 @@ def waits(task, report, folder):
     while task or len(list(folder.iterdir())) < 2:
         pass
     return task
+
+
+def device(task, report, folder):
+    """Say which device this process has, once another process has said so, too."""
+    waits_for_two(folder, task)
+    return str(report.device), os.getpid()
+
+
+def waits_for_two(folder, task):
+    (folder / str(task)).write_text(str(os.getpid()))
+    while len({file.read_text() for file in folder.iterdir()} - {""}) < 2:
+        time.sleep(0.01)
+
+
+def ends_when_asked(task, report, size):
+    """Tell of each round; when asked to stop, task 0 comes to its result, others tell of much and of the last."""
+    rounds = 0
+    while not report.stop():
+        rounds += 1
+        report((rounds, b""))
+        time.sleep(0.01)
+    if task == 0:
+        return "result"
+    report((rounds, bytes(size)))
+    report(("last", rounds))
+    raise Stopped
+
+
+def never_stops(task, report):
+    report(os.getpid())
+    while True:
+        time.sleep(0.01)
+
+
+def is_killed(task, report):
+    """Task 0 is killed; the others do not end by themselves."""
+    report(os.getpid())
+    while task:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)

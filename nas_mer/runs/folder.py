@@ -115,7 +115,7 @@ class Run(Generic[ConfigT]):
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.path.name
+        return self.path.resolve().name
 
     @property
     def finished(self) -> bool:

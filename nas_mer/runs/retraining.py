@@ -47,6 +47,9 @@ from nas_mer.space import INPUT, Genotype, Graph, SearchSpace, load_genotype, sa
 from nas_mer.train import Group, Inputs, Recipe, Replica, Trained, alike, quickest_group, train
 from nas_mer.workers import Report, Stopped
 
+CHECKPOINT_EVERY = 10.0
+"""Seconds between two checkpoints of a training if no other number is asked for; most are trained before."""
+
 
 class RetrainConfig(Config):
     """What a retraining was asked for."""
@@ -84,12 +87,13 @@ def retrain(
     reference, data = DatasetReference.of(dataset, databases)
     folds = loso_folds(data)  # before a run is made: can it be split?
     named = _distinctly_named([one for one in genotypes if not isinstance(one, Nested)])
-    nested = {one.name: one for one in genotypes if isinstance(one, Nested)}
-    for one in nested.values():
+    searched = [one for one in genotypes if isinstance(one, Nested)]
+    nested = {one.name: one for one in searched}
+    for one in searched:
         one.check(data.name, reference.fingerprint, folds)
     for space in [*(space for space, _ in named.values()), *(one.space for one in nested.values())]:
         check_input(space, data)
-    if both := named.keys() & nested.keys():
+    if both := named.keys() & nested.keys() or {one.name for one in searched if one.folds != nested[one.name].folds}:
         raise UserError(f"two things to retrain are called '{min(both)}'; rename one")
     config = RetrainConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=(*named, *nested), classes=data.classes
@@ -114,9 +118,9 @@ def continue_retrain(
     run: Run[RetrainConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[RetrainConfig]:
     """Train the replicas that a run lacks; each is as it would have been in an uninterrupted run."""
+    sweep(run.path)
     if run.finished:
         return run
-    sweep(run.path)
     dataset, recipe = run.config.dataset.load(), run.config.recipe
     finished: dict[_Place, dict[str, Any]] = {}
     missing: dict[_Place, Replica] = {}
@@ -147,12 +151,14 @@ def continue_retrain(
             under_way = sum(place not in finished for place in task.places)
             progress(len(finished) + under_way * heard.epoch / recipe.epochs, total, f"{task}, epoch {heard.epoch}")
 
+    every = CHECKPOINT_EVERY if compute.checkpoint_every is None else compute.checkpoint_every
+
     @functools.cache
     def inputs(size: int) -> Inputs:
         return Inputs.of(maps_of(dataset, size), recipe.normalise, recipe.augment)
 
     for size, tasks in _tasks(run, missing, compute, inputs).items():
-        shared = (inputs(size), recipe, compute.checkpoint_every)
+        shared = (inputs(size), recipe, every)
         for task, trained in compute.each(_train, tasks, shared, hear, same_ops()):
             for place, result in zip(task.places, trained, strict=True):
                 keep(place, result)
@@ -160,8 +166,8 @@ def continue_retrain(
                 progress(len(finished), total, str(task))
     found = predictions(run)
     _write_predictions(run, found)
+    shutil.rmtree(_checkpoints(run), ignore_errors=True)  # before the run is finished: then nobody looks at it again
     run.finish(result_of(run, found))
-    shutil.rmtree(_checkpoints(run), ignore_errors=True)
     return run
 
 

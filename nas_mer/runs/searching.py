@@ -166,9 +166,9 @@ def continue_search(
     run: Run[SearchConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[SearchConfig]:
     """Do what a search run lacks: the same result as if it had never been stopped, having lost one epoch at most."""
+    sweep(run.path)
     if run.finished:
         return run
-    sweep(run.path)
     config = run.config
     space, dataset = space_of(run), config.dataset.load()
     replicas = dict(_replicas(config, dataset))
@@ -191,7 +191,7 @@ def continue_search(
                 progress(sum(lengths.values()), total, f"{member}: validation UAR {epochs[-1].valid_uar:.3f}")
 
     tasks = _tasks(replicas, states, config.recipe, compute)
-    shared = (space.graph, inputs, config.recipe, compute.checkpoint_every)
+    shared = (space.graph, inputs, config.recipe, compute.checkpoint_every or 0.0)
     for task, checkpoints in compute.each(_search, tasks, shared, keep, same_ops()):
         keep(task, checkpoints)
     genotypes = derive(run, config.top)

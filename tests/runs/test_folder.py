@@ -3,14 +3,12 @@ import os
 from datetime import timedelta
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import find_runs, load_run, new_run_path
-from nas_mer.runs.folder import Config, DatasetReference, create_run, open_run, pick_device, pick_workers
-from nas_mer.workers import cores
+from nas_mer.runs.folder import Config, DatasetReference, create_run, open_run
 
 KINDS = {"search": Config, "retrain": Config}
 
@@ -147,25 +145,6 @@ class TestDataset:
         made(subjects=[("alpha", "s01"), ("alpha", "s02")]).save(copy)
         with pytest.raises(UserError, match=r"no database 'beta'"):
             reference.load()
-
-
-class TestDevice:
-    def test_automatic(self):
-        assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-    @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "mps", "meta"])
-    def test_no_device(self, name):
-        with pytest.raises(UserError, match=rf"--device: must be auto, cpu, cuda or cuda:N, found '{name}'"):
-            pick_device(name)
-
-    def test_a_gpu_that_is_not_there(self):
-        with pytest.raises(UserError, match=r"--device: 'cuda:99' is not there; torch sees \d+ GPUs"):
-            pick_device("cuda:99")
-
-    def test_workers(self):
-        assert pick_workers(None, torch.device("cpu")) == cores()
-        assert pick_workers(None, torch.device("cuda")) == 1
-        assert pick_workers(3, torch.device("cuda")) == 3
 
 
 class TestFind:

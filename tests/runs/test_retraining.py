@@ -1,7 +1,12 @@
 import csv
+import errno
+import itertools
 import json
+import os
 import random
+import re
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +15,11 @@ from sklearn.metrics import f1_score, recall_score
 
 from nas_mer.data import CLASSES, Dataset
 from nas_mer.errors import UserError
-from nas_mer.runs import load_run, predictions, resume, retrain
+from nas_mer.runs import Compute, load_run, predictions, resume, retrain
 from nas_mer.runs.retraining import notes, result_of
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.space import SearchSpace
-from nas_mer.train import train
+from nas_mer.train import Group, train
 
 FOLDS = ["alpha/s01", "alpha/s02", "beta/s01", "beta/s02"]
 
@@ -25,20 +30,21 @@ def genotypes(space):
 
 
 @pytest.fixture(scope="module")
-def retrained(genotypes, tiny, recipe, tmp_path_factory):
+def retrained(genotypes, tiny, recipe, tmp_path_factory, alone):
     """Two genotypes, two seeds, four folds: 16 trainings that nothing has interrupted."""
-    return retrain(genotypes, tiny, recipe, tmp_path_factory.mktemp("runs") / "retrained", seeds=2, workers=1)
+    path = tmp_path_factory.mktemp("runs") / "retrained"
+    return retrain(genotypes, tiny, recipe, path, seeds=2, compute=alone)
 
 
 @pytest.fixture
-def begun(genotypes, tiny, recipe, tmp_path, stopping, stop):
-    """Begin the same retraining and stop it when it has told of its progress some times."""
+def begun(genotypes, tiny, recipe, tmp_path, stopping, stop, alone):
+    """Begin the same retraining and stop it when it has told of its progress some times: twice for each training."""
 
-    def begin(times, error=stop, workers=1):
-        progress = stopping(times, error)
+    def begin(times, error=stop, name="retrained", **changes):
+        asked = {"recipe": recipe, "seeds": 2, "compute": alone, "progress": stopping(times, error)} | changes
         with pytest.raises(error):
-            retrain(genotypes, tiny, recipe, tmp_path / "retrained", seeds=2, workers=workers, progress=progress)
-        return load_run(tmp_path / "retrained")
+            retrain(genotypes, tiny, out=tmp_path / name, **asked)
+        return load_run(tmp_path / name)
 
     return begin
 
@@ -56,6 +62,47 @@ def replicas(run):
 def replica(file):
     tensors, about = read_tensors(file)
     return about, {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+
+
+def checkpoints(run):
+    """The trainings under way, by their place, with the epochs that are done of each."""
+    folder = run.path / "checkpoints"
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): len(read_tensors(file)[0]["losses"])
+        for file in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+def epochs_of(run):
+    """The epochs that the run's files hold, of all trainings."""
+    trained = {file.relative_to(run.path / "replicas").with_suffix("").as_posix(): file for file in replicas(run)}
+    under_way = {place: epochs for place, epochs in checkpoints(run).items() if place not in trained}
+    return sum(under_way.values()) + sum(len(read_tensors(file)[1]["losses"]) for file in trained.values())
+
+
+def close(found, expected):
+    """Whether results are the same but for the rounding of other groups."""
+    assert [file.relative_to(found.path) for file in replicas(found)] == [
+        file.relative_to(expected.path) for file in replicas(expected)
+    ]
+    for one, other in zip(replicas(found), replicas(expected), strict=True):
+        (tensors, about), (others, other_about) = read_tensors(one), read_tensors(other)
+        assert about["losses"] == pytest.approx(other_about["losses"], rel=1e-3)
+        np.testing.assert_allclose(tensors["logits"], others["logits"], rtol=1e-2, atol=2e-3)
+    assert not (found.path / "checkpoints").exists()
+
+
+def failing(*places, run_epoch=Group.run_epoch):
+    """A function that runs an epoch, of which some trainings diverge in their second."""
+
+    def fail(group):
+        if group.epoch == 1:
+            for row, place in enumerate(group.places):
+                if (group.replicas[place].seed, group.replicas[place].fold) in places:
+                    next(iter(group.stack.parameters.values())).data[row] = float("nan")
+        return run_epoch(group)
+
+    return fail
 
 
 def rows(run):
@@ -102,45 +149,49 @@ class TestRetrain:
         assert len(lines) == len(places) == 16
         assert {len(line["losses"]) for line in lines} == {2}
 
-    def test_progress_counts_the_trainings(self, genotypes, tiny, recipe, tmp_path, stopping):
+    def test_progress_counts_the_trainings(self, genotypes, tiny, recipe, tmp_path, stopping, alone):
         progress = stopping(times=0)
-        retrain(genotypes[:1], tiny, recipe, tmp_path / "run", workers=1, progress=progress)
-        assert [(done, total) for done, total, _ in progress.told] == [(n, 4) for n in (1, 2, 3, 4)]
+        retrain(genotypes[:1], tiny, recipe, tmp_path / "run", compute=alone, progress=progress)
+        assert {total for _, total, _ in progress.told} == {4}
+        done = [done for done, _, _ in progress.told]
+        assert done == sorted(done)
+        assert set(done) == {0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4}
+        assert progress.told[0][2] == "rcn-f, seed 0, alpha/s01, epoch 1"
 
-    def test_a_genotype_does_not_depend_on_the_others(self, retrained, genotypes, tiny, recipe, tmp_path):
-        alone = retrain(genotypes[1:], tiny, recipe, tmp_path / "alone", workers=1)
+    def test_a_genotype_does_not_depend_on_the_others(self, retrained, genotypes, tiny, recipe, tmp_path, alone):
+        alone = retrain(genotypes[1:], tiny, recipe, tmp_path / "alone", compute=alone)
         whole = results(retrained)
         assert len(replicas(alone)) == 4
         for file in replicas(alone):
             assert replica(file) == whole[str(file.relative_to(alone.path))]
 
-    def test_some_databases_are_as_a_dataset_of_their_own(self, genotypes, tiny, recipe, tmp_path):
+    def test_some_databases_are_as_a_dataset_of_their_own(self, genotypes, tiny, recipe, tmp_path, alone):
         Dataset.load(tiny).select(["beta"]).save(tmp_path / "beta")
-        own = retrain(genotypes[:1], tmp_path / "beta", recipe, tmp_path / "own", workers=1)
-        part = retrain(genotypes[:1], tiny, recipe, tmp_path / "part", databases=["beta"], workers=1)
+        own = retrain(genotypes[:1], tmp_path / "beta", recipe, tmp_path / "own", compute=alone)
+        part = retrain(genotypes[:1], tiny, recipe, tmp_path / "part", databases=["beta"], compute=alone)
         assert {row["database"] for row in rows(part)} == {"beta"}
         assert results(part) == results(own)
 
 
 class TestNames:
-    def test_genotypes_of_one_name_are_told_apart(self, space, tiny, recipe, tmp_path):
+    def test_genotypes_of_one_name_are_told_apart(self, space, tiny, recipe, tmp_path, alone):
         other = space.with_parameters(feature_maps=6)
         both = [(space, space.genotype("rcn-f")), (other, other.genotype("rcn-f"))]
-        run = retrain(both, tiny, recipe, tmp_path / "run", workers=1)
+        run = retrain(both, tiny, recipe, tmp_path / "run", compute=alone)
         names = [f"rcn-f-{genotype.digest[:8]}" for _, genotype in both]
         assert list(run.config.genotypes) == names
         assert [found["genotype"] for found in run.result["scores"]] == names
         files = [run.path / f"replicas/{name}/0/beta/s01.safetensors" for name in names]
         assert [read_tensors(file)[0]["head.weight"].shape[1] for file in files] == [4 * 2 * 2, 6 * 2 * 2]
 
-    def test_a_genotype_given_twice_is_trained_once(self, genotypes, tiny, recipe, tmp_path):
-        run = retrain(genotypes[:1] * 2, tiny, recipe, tmp_path / "run", workers=1)
+    def test_a_genotype_given_twice_is_trained_once(self, genotypes, tiny, recipe, tmp_path, alone):
+        run = retrain(genotypes[:1] * 2, tiny, recipe, tmp_path / "run", compute=alone)
         assert run.config.genotypes == ("rcn-f",)
 
-    def test_inputs_of_several_sizes(self, space, tiny, recipe, tmp_path):
+    def test_inputs_of_several_sizes(self, space, tiny, recipe, tmp_path, alone):
         spaces = {f"at{size}": space.with_parameters(size=size) for size in (12, 20)}
         pairs = [(found, replace(found.genotype("rcn"), name=name)) for name, found in spaces.items()]
-        run = retrain(pairs, tiny, recipe, tmp_path / "run", workers=1)
+        run = retrain(pairs, tiny, recipe, tmp_path / "run", compute=alone)
         assert len(rows(run)) == 2 * 16
 
     @pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", ".", ".hidden"])
@@ -180,49 +231,177 @@ class TestBeforeARunIsMade:
         grey = SearchSpace.parse(space.source.replace("channels: 3, size", "channels: 1, size"), "grey.yaml")
         refused(r"grey\.yaml: input\.channels is 1", genotypes=[(grey, grey.genotype("rcn"))])
 
-    def test_no_such_device(self, refused):
-        refused(r"--device: 'cuda:99' is not there", device="cuda:99")
+
+class TestGroups:
+    def test_trainings_that_run_together_give_the_same(self, genotypes, tiny, recipe, tmp_path, retrained):
+        """Folds of one genotype and of all seeds; three at once, and what is left."""
+        compute = Compute(workers=1, group=3)
+        run = retrain(genotypes, tiny, recipe, tmp_path / "retrained", seeds=2, compute=compute)
+        assert results(run) != results(retrained)
+        close(run, retrained)
+
+    def test_a_group_is_one_task_of_one_genotype(self, genotypes, tiny, recipe, tmp_path, monkeypatch):
+        groups = []
+
+        def watched(replicas, *about):
+            groups.append([(one.genotype, one.seed, one.fold) for one in replicas])
+            return train(replicas, *about)
+
+        monkeypatch.setattr("nas_mer.runs.retraining.train", watched)
+        once = recipe.model_copy(update={"epochs": 1})
+        retrain(genotypes, tiny, once, tmp_path / "run", seeds=2, compute=Compute(workers=1, group=3))
+        assert sorted(map(len, groups)) == [2, 2, 3, 3, 3, 3]
+        assert all(len({genotype for genotype, _, _ in group}) == 1 for group in groups)
+        places = [place for group in groups for place in group]
+        digests = [genotype.digest for _, genotype in genotypes]
+        assert sorted(places) == sorted(itertools.product(digests, (0, 1), FOLDS))
+
+    @pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 4)])
+    def test_resuming_in_other_groups(self, begun, retrained, before, after):
+        """With some that are trained, some under way and some not begun."""
+        run = begun(7, compute=Compute(workers=1, group=before, checkpoint_every=0.0))
+        assert replicas(run)
+        assert checkpoints(run)
+        close(resume(run.path, Compute(workers=1, group=after)), retrained)
+
+    def test_one_that_diverges_leaves_its_group(self, genotypes, tiny, recipe, tmp_path, monkeypatch, retrained):
+        monkeypatch.setattr(Group, "run_epoch", failing((0, "alpha/s02")))
+        run = retrain(genotypes, tiny, recipe, tmp_path / "run", seeds=2, compute=Compute(workers=1, group=4))
+        why = "1 failed, whose samples are in no score: seed 0, fold alpha/s02: the training loss became nan in epoch 2"
+        assert run.result["notes"][:2] == [f"rcn-f: {why}", f"rcn: {why}"]
+        for file in replicas(run):
+            tensors, about = read_tensors(file)
+            expected = read_tensors(retrained.path / file.relative_to(run.path))
+            if about["failure"]:
+                assert about["losses"] == [pytest.approx(expected[1]["losses"][0], rel=1e-3), None]
+                assert tensors.keys() == {"logits"}
+            else:
+                np.testing.assert_allclose(tensors["logits"], expected[0]["logits"], rtol=1e-2, atol=2e-3)
+
+    def test_trainings_may_end_at_different_epochs(self, genotypes, tiny, recipe, tmp_path, alone):
+        """By the loss at which they stop: each leaves the group with what it has alone."""
+        one = retrain(genotypes[:1], tiny, recipe.model_copy(update={"epochs": 6}), tmp_path / "one", compute=alone)
+        first = sorted(read_tensors(file)[1]["losses"][1] for file in replicas(one))
+        stopping = recipe.model_copy(update={"epochs": 6, "stop_loss": (first[1] + first[2]) / 2})
+        lonely, together = (
+            retrain(genotypes[:1], tiny, stopping, tmp_path / name, compute=Compute(workers=1, group=group))
+            for name, group in (("lonely", 1), ("together", 4))
+        )
+        lengths = {len(read_tensors(file)[1]["losses"]) for file in replicas(lonely)}
+        assert len(lengths) > 1
+        close(together, lonely)
 
 
 class TestStopped:
-    @pytest.mark.parametrize("times", [1, 7, 16])
-    def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, retrained, times, content):
+    @pytest.mark.parametrize("times", [1, 3, 14, 31])
+    def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, retrained, times, content, alone):
+        """A training of two epochs is told of three times: after each, and when it is kept."""
         run = begun(times)
-        assert len(replicas(run)) == times
+        assert len(replicas(run)) == (times + 1) // 3
+        assert epochs_of(run) == 2 * (times // 3) + times % 3
         before = content(run.path / "replicas")
-        assert results(resume(run.path, workers=1)) == results(retrained)
+        assert results(resume(run.path, alone)) == results(retrained)
         assert before.items() <= content(run.path / "replicas").items()  # what was there was not made again
         assert content(run.path).keys() == content(retrained.path).keys()
 
-    def test_interrupted_with_two_workers(self, begun, retrained, content):
-        run = begun(3, KeyboardInterrupt, workers=2)
-        assert len(replicas(run)) == 3
-        assert results(resume(run.path, workers=1)) == results(retrained)
-        assert content(run.path).keys() == content(retrained.path).keys()
+    def test_killed_at_random_moments(self, begun, retrained, hunted):
+        expected = results(retrained)
 
-    @pytest.mark.parametrize(("workers", "times"), [(1, 3), (2, 1)])
-    def test_killed_at_random_moments(self, begun, retrained, killed, gone, workers, times):
-        """What was finished is kept, so that each worker loses the training that it was at; and no worker stays."""
+        def check(found):
+            assert results(found) == expected
+            assert not (found.path / "checkpoints").exists()
+
+        hunted(begun(1), 8, check, epochs_of)
+
+    def test_killed_with_two_workers(self, begun, retrained, killed, gone, alone):
+        """What was finished is kept; and no worker stays."""
         run = begun(1)
-        rng = random.Random(workers)
-        for _ in range(times):
-            wanted = len(replicas(run)) + rng.randint(1, 3)
-            pids = killed(
-                run.path, workers, lambda wanted=wanted: len(replicas(run)) >= wanted, delay=rng.uniform(0, 0.05)
-            )
-            gone(pids)
-            assert not run.finished
-            assert len(replicas(run)) >= wanted
-        assert results(resume(run.path, workers=1)) == results(retrained)
+        rng = random.Random(0)
+        wanted = len(replicas(run)) + rng.randint(1, 3)
+        gone(killed(run.path, Compute(workers=2), lambda: len(replicas(run)) >= wanted, delay=rng.uniform(0, 0.05)))
+        assert not run.finished
+        assert len(replicas(run)) >= wanted
+        assert results(resume(run.path, alone)) == results(retrained)
         assert not list(run.path.rglob(".*"))
 
-    def test_a_finished_run_stays_as_it_is(self, retrained, content):
+    @pytest.mark.parametrize(("group", "number"), [(1, signal.SIGTERM), (3, signal.SIGINT)])
+    def test_a_signal_ends_the_run_after_the_epoch(
+        self, begun, recipe, genotypes, tiny, tmp_path, monkeypatch, alone, number, group
+    ):
+        """Without checkpoints on the way: that epoch is kept all the same, and the next is not begun."""
+        run_epoch, epochs = Group.run_epoch, []
+
+        def signalled(running):
+            epochs.append(len(running.places))
+            if len(epochs) == 5:
+                os.kill(os.getpid(), number)
+            return run_epoch(running)
+
+        longer = recipe.model_copy(update={"epochs": 4})
+        compute = Compute(workers=1, group=group, checkpoint_every=1e9)
+        with monkeypatch.context() as patch:
+            patch.setattr(Group, "run_epoch", signalled)
+            run = begun(0, KeyboardInterrupt, recipe=longer, compute=compute, name="signalled")
+        assert len(epochs) == 5  # four of the first group, one of the second
+        assert epochs_of(run) == 5 * group
+        assert list(checkpoints(run).values()) == [1] * group
+        assert not run.finished
+        again = resume(run.path, Compute(workers=1, group=group))
+        if group == 1:
+            expected = retrain(genotypes, tiny, longer, tmp_path / "whole", seeds=2, compute=alone)
+            assert results(again) == results(expected)
+
+    def test_a_signal_with_two_workers(self, begun, recipe, genotypes, tiny, tmp_path, alone):
+        """Without checkpoints on the way: no epoch that any worker had done is lost."""
+        longer, epochs = recipe.model_copy(update={"epochs": 30}), {}
+
+        def progress(done, total, text):
+            if found := re.fullmatch(r"(.*), seed (\d), (.*), epoch (\d+)", text):
+                name, seed, fold, epoch = found.groups()
+                epochs[f"{name}/{seed}/{fold}"] = int(epoch)
+            if len(epochs) == 2 and not asked:
+                asked.append(os.getpid())
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        asked, compute = [], Compute(workers=2, checkpoint_every=1e9)
+        run = begun(0, KeyboardInterrupt, recipe=longer, compute=compute, seeds=1, progress=progress)
+        assert not run.finished
+        kept = {f"{line['genotype']}/{line['seed']}/{line['fold']}": 30 for line in run.metrics()} | checkpoints(run)
+        assert kept.keys() == epochs.keys()
+        assert all(kept[place] in (told, 30) for place, told in epochs.items())
+        again = resume(run.path, alone)
+        whole = retrain(genotypes, tiny, longer, tmp_path / "whole", compute=alone)
+        assert results(again) == results(whole)
+
+    def test_checkpoints_are_as_far_apart_as_was_asked(self, begun):
+        assert checkpoints(begun(1)) == {"rcn-f/0/alpha/s01": 1}
+        run = begun(1, compute=Compute(workers=1, checkpoint_every=1e9), name="other")
+        assert not (run.path / "checkpoints").exists()
+
+    def test_a_checkpoint_vanishes_when_its_training_is_done(self, begun):
+        run = begun(4)
+        assert [file.parent.parent.parent.name for file in replicas(run)] == ["rcn-f"]
+        assert checkpoints(run) == {"rcn-f/0/alpha/s02": 1}
+
+    @pytest.mark.parametrize("room", [0, 2, 31])
+    def test_a_full_disk(self, genotypes, tiny, recipe, tmp_path, full_disk, retrained, room, alone, content):
+        """The last checkpoint that had room stays, and nothing half-written beside it."""
+        with full_disk(room), pytest.raises(OSError, match="No space left") as error:
+            retrain(genotypes, tiny, recipe, tmp_path / "retrained", seeds=2, compute=alone)
+        assert error.value.errno == errno.ENOSPC
+        run = load_run(tmp_path / "retrained")
+        assert epochs_of(run) == room
+        assert not list(run.path.rglob(".*"))
+        assert results(resume(run.path, alone)) == results(retrained)
+        assert content(run.path).keys() == content(retrained.path).keys()
+
+    def test_a_finished_run_stays_as_it_is(self, retrained, content, alone):
         before = content(retrained.path)
-        resume(retrained.path, workers=1)
+        resume(retrained.path, alone)
         assert content(retrained.path) == before
 
     def test_an_unfinished_run_is_scored_as_far_as_it_is(self, begun):
-        run = begun(10)  # seed by seed, then genotype by genotype: 2 folds of seed 1
+        run = begun(30)  # seed by seed, then genotype by genotype: 2 folds of seed 1
         result = result_of(run, predictions(run))
         covered = [(found["genotype"], found["seed"], found["folds"]) for found in result["scores"]]
         assert covered == [("rcn-f", 0, 4), ("rcn-f", 1, 2), ("rcn", 0, 4)]
@@ -232,28 +411,37 @@ class TestStopped:
 
     def test_nothing_yet(self, begun):
         run = begun(1)
-        shutil.rmtree(run.path / "replicas")
         with pytest.raises(UserError, match=r"no network is trained yet; continue it with: .* resume .*retrained"):
             predictions(run)
 
 
 class TestDamage:
-    @pytest.mark.parametrize("keep", [0, 9, 300, -1])
-    def test_a_replica_cut_short(self, begun, retrained, keep):
-        run = begun(5)
+    @pytest.mark.parametrize("keep", [0, 300, -1])
+    def test_a_replica_cut_short(self, begun, retrained, keep, alone):
+        run = begun(9)
         file = replicas(run)[2]
         file.write_bytes(file.read_bytes()[:keep])
         for use in (lambda: resume(run.path), lambda: predictions(run)):
             with pytest.raises(UserError, match=rf"{file.name}: is damaged .*; delete it, .* makes it again"):
                 use()
         file.unlink()
-        assert results(resume(run.path, workers=1)) == results(retrained)
+        assert results(resume(run.path, alone)) == results(retrained)
 
-    def test_a_finished_run_is_mended_too(self, retrained, tmp_path):
+    @pytest.mark.parametrize("keep", [0, -1])
+    def test_a_checkpoint_cut_short(self, begun, retrained, keep, alone):
+        run = begun(4)
+        file = run.path / "checkpoints" / "rcn-f" / "0" / "alpha" / "s02.safetensors"
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(UserError, match=rf"{file}: is damaged .*; delete it, .* makes it again"):
+            resume(run.path)
+        file.unlink()
+        assert results(resume(run.path, alone)) == results(retrained)
+
+    def test_a_finished_run_is_mended_too(self, retrained, tmp_path, alone):
         run = load_run(shutil.copytree(retrained.path, tmp_path / "copy"))
         replicas(run)[2].unlink()
         (run.path / "result.json").unlink()
-        assert results(resume(run.path, workers=1)) == results(retrained)
+        assert results(resume(run.path, alone)) == results(retrained)
 
     def test_a_genotype_gone(self, begun):
         run = begun(1)
@@ -268,10 +456,10 @@ class TestDamage:
         with pytest.raises(UserError, match=r"rcn-f\.yaml: belongs to space 'rcn'"):
             resume(run.path)
 
-    def test_a_dataset_that_changed_or_went(self, genotypes, made, recipe, tmp_path, stopping, stop, content):
+    def test_a_dataset_that_changed_or_went(self, genotypes, made, recipe, tmp_path, stopping, stop, content, alone):
         made().save(tmp_path / "data")
         with pytest.raises(stop):
-            retrain(genotypes, tmp_path / "data", recipe, tmp_path / "run", workers=1, progress=stopping(2))
+            retrain(genotypes, tmp_path / "data", recipe, tmp_path / "run", compute=alone, progress=stopping(2))
         before = content(tmp_path / "run")
         made(size=17).save(tmp_path / "data")
         with pytest.raises(UserError, match=r"data: is not the dataset of this run any more .* start a new run"):
@@ -314,9 +502,9 @@ def reckless(recipe):
 
 
 class TestDiverged:
-    def test_the_others_go_on(self, wild, tiny, reckless, tmp_path):
+    def test_the_others_go_on(self, wild, tiny, reckless, tmp_path, alone):
         both = [(wild, wild.genotype(name)) for name in ("bare", "tame")]
-        run = retrain(both, tiny, reckless, tmp_path / "run", workers=1)
+        run = retrain(both, tiny, reckless, tmp_path / "run", compute=alone)
         assert [found["genotype"] for found in run.result["scores"]] == ["tame"]
         assert {row["genotype"] for row in rows(run)} == {"tame"}
         (note,) = run.result["notes"]
@@ -325,30 +513,23 @@ class TestDiverged:
         for line in (run.path / "metrics.jsonl").read_text().splitlines():
             json.loads(line, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
 
-    def test_none_is_left(self, wild, tiny, reckless, tmp_path):
+    def test_none_is_left(self, wild, tiny, reckless, tmp_path, alone):
         message = r"run: no training succeeded; start another run with another recipe: bare, seed 0, fold alpha/s01: "
         with pytest.raises(UserError, match=message):
-            retrain([(wild, wild.genotype("bare"))], tiny, reckless, tmp_path / "run", workers=1)
+            retrain([(wild, wild.genotype("bare"))], tiny, reckless, tmp_path / "run", compute=alone)
         with pytest.raises(UserError, match=message):
             resume(tmp_path / "run")
 
-    def test_one_fold_of_one_seed(self, genotypes, tiny, recipe, tmp_path, monkeypatch):
-        def failing(replica, *about):
-            trained = train(replica, *about)
-            if (replica.seed, replica.fold) != (1, "beta/s01"):
-                return trained
-            return replace(
-                trained, logits=np.zeros((0, 3), np.float32), weights={}, failure="seed 1, fold beta/s01: no"
-            )
-
-        monkeypatch.setattr("nas_mer.runs.retraining.train", failing)
-        run = retrain(genotypes[:1], tiny, recipe, tmp_path / "run", seeds=3, workers=1)
+    def test_one_fold_of_one_seed(self, genotypes, tiny, recipe, tmp_path, monkeypatch, alone):
+        monkeypatch.setattr(Group, "run_epoch", failing((1, "beta/s01")))
+        run = retrain(genotypes[:1], tiny, recipe, tmp_path / "run", seeds=3, compute=alone)
         assert [found["samples"] for found in run.result["scores"]] == [16, 12, 16]
         (mean,) = run.result["means"]
         assert mean["seeds"] == [0, 2]
         assert mean["uar"] == pytest.approx((run.result["scores"][0]["uar"] + run.result["scores"][2]["uar"]) / 2)
+        why = "seed 1, fold beta/s01: the training loss became nan in epoch 2"
         assert run.result["notes"] == [
-            "rcn-f: 1 failed, whose samples are in no score: seed 1, fold beta/s01: no",
+            f"rcn-f: 1 failed, whose samples are in no score: {why}",
             "rcn-f: no mean or comparison includes seed 1, which covers fewer samples than others",
         ]
 
@@ -357,9 +538,9 @@ class TestNotes:
     def test_a_full_run_of_named_genotypes_needs_none(self, retrained):
         assert retrained.result["notes"] == []
 
-    def test_a_searched_genotype_may_have_seen_every_subject(self, space, tiny, recipe, tmp_path):
+    def test_a_searched_genotype_may_have_seen_every_subject(self, space, tiny, recipe, tmp_path, alone):
         found = replace(space.genotype("rcn-f"), name="top1", rank=1, weight=0.5)
-        run = retrain([(space, found)], tiny, recipe, tmp_path / "run", workers=1)
+        run = retrain([(space, found)], tiny, recipe, tmp_path / "run", compute=alone)
         (note,) = notes(run, predictions(run))
         assert note.startswith("found by a search: top1; ")
         assert "optimistic" in note

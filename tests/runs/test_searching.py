@@ -1,59 +1,98 @@
+import errno
 import itertools
 import json
-import random
+import multiprocessing
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
+from nas_mer.data import Dataset, Sample, loso_folds
 from nas_mer.errors import UserError
-from nas_mer.runs import derive, history, load_run, mean_weights, resume, search
+from nas_mer.runs import Compute, derive, history, load_run, mean_weights, resume, search
+from nas_mer.runs.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.tensors import read_tensors
-from nas_mer.search import BilevelSearch, DivergedError
-from nas_mer.space import SearchSpace, load_genotype
+from nas_mer.search import BilevelSearch
+from nas_mer.space import Genotype, SearchSpace, load_genotype
 
-RESULTS = ("result.json", "metrics.jsonl", "genotypes/top1.yaml", "genotypes/top2.yaml", "genotypes/top3.yaml")
+GENOTYPES = {f"genotypes/top{rank}.yaml" for rank in (1, 2, 3)}
+FOLDS = ["alpha/s01", "alpha/s02", "beta/s01", "beta/s02"]
 
 
 @pytest.fixture(scope="module")
-def searched(space, tiny, search_recipe, tmp_path_factory):
+def searched(space, tiny, search_recipe, tmp_path_factory, alone):
     """A search with two seeds that nothing has interrupted."""
-    return search(space, tiny, search_recipe, tmp_path_factory.mktemp("runs") / "searched", seeds=2, workers=1)
+    path = tmp_path_factory.mktemp("runs") / "searched"
+    return search(space, tiny, search_recipe, path, seeds=2, compute=alone)
 
 
 @pytest.fixture
-def begun(space, tiny, search_recipe, tmp_path, stopping, stop):
+def begun(space, tiny, search_recipe, tmp_path, stopping, stop, alone):
     """Begin the same search and stop it when it has told of its progress some times."""
 
-    def begin(times, error=stop, workers=1):
-        progress = stopping(times, error)
+    def begin(times, error=stop, name="searched", **changes):
+        asked = {"recipe": search_recipe, "seeds": 2, "compute": alone, "progress": stopping(times, error)} | changes
         with pytest.raises(error):
-            search(space, tiny, search_recipe, tmp_path / "searched", 2, workers=workers, progress=progress)
-        return load_run(tmp_path / "searched")
+            search(space, tiny, out=tmp_path / name, **asked)
+        return load_run(tmp_path / name)
 
     return begin
 
 
 def results(run):
     """All that a run gave, bit for bit."""
-    texts = {name: (run.path / name).read_bytes() for name in RESULTS}
-    return texts | {seed: checkpoint(run, seed) for seed in run.config.seeds}
+    files = {file: file.relative_to(run.path).as_posix() for file in run.path.rglob("*") if file.is_file()}
+    texts = {name: file.read_bytes() for file, name in files.items() if file.suffix in (".json", ".yaml")}
+    texts["run.json"] = run.config
+    texts["metrics"] = sorted((run.path / "metrics.jsonl").read_text().splitlines())
+    return texts | {name: checkpoint(file) for file, name in files.items() if file.suffix == ".safetensors"}
 
 
-def checkpoint(run, seed):
-    tensors, about = read_tensors(run.path / "seeds" / f"{seed}.safetensors")
+def checkpoints(run):
+    return sorted(run.path.glob("seeds/**/*.safetensors"))
+
+
+def checkpoint(file):
+    tensors, about = read_tensors(file)
     return about, {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
 
 
 def epochs_of(run):
-    """The epochs that the run's files hold, of all seeds."""
-    return sum(len(read_tensors(file)[1]["epochs"]) for file in run.path.glob("seeds/*.safetensors"))
+    """The epochs that the run's files hold, of all searches; what was told of is among them."""
+    found = sum(len(read_tensors(file)[1]["epochs"]) for file in checkpoints(run))
+    metrics = run.path / "metrics.jsonl"
+    assert found >= (metrics.read_text().count("\n") if metrics.exists() else 0)
+    return found
+
+
+def close(found, expected):
+    """Whether results are the same but for the rounding of other groups, which grows from epoch to epoch."""
+    assert json_numbers(found.result["weights"]) == pytest.approx(json_numbers(expected.result["weights"]), abs=5e-3)
+    names = [[file.relative_to(run.path) for file in checkpoints(run)] for run in (found, expected)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        epochs, others = (read_tensors(run.path / name)[1]["epochs"] for run in (found, expected))
+        assert len(epochs) == len(others)
+        for epoch, other in zip(epochs, others, strict=True):
+            allowed = {1: 1e-4, 2: 1e-3}.get(epoch["epoch"], 1e-2)
+            for loss in ("train_loss", "valid_loss"):
+                assert epoch[loss] == pytest.approx(other[loss], rel=allowed)
+
+
+def json_numbers(value):
+    """All numbers of a JSON value, in order."""
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    return [n for part in value for n in json_numbers(part)] if isinstance(value, list) else [value]
 
 
 class TestSearch:
     def test_the_run_holds_what_it_needs_and_nothing_else(self, searched, space, content):
         seeds = {"seeds", "seeds/0.safetensors", "seeds/1.safetensors"}
-        assert content(searched.path).keys() == {*RESULTS, *seeds, "genotypes", "run.json", "space.yaml"}
+        texts = {"run.json", "space.yaml", "metrics.jsonl", "result.json"}
+        assert content(searched.path).keys() == {*texts, *seeds, "genotypes", *GENOTYPES}
         assert (searched.path / "space.yaml").read_text() == space.source
         assert searched.config.parameters == space.overrides
 
@@ -95,20 +134,162 @@ class TestSearch:
             assert about["decided"] == pytest.approx(1 - entropy / np.log(len(options)))
             assert about["agreement"] in (0, 0.5, 1)
 
-    def test_progress_goes_up_to_the_end(self, space, tiny, search_recipe, tmp_path, stopping):
+    def test_progress_goes_up_to_the_end(self, space, tiny, search_recipe, tmp_path, stopping, alone):
         progress = stopping(times=0)
-        search(space, tiny, search_recipe, tmp_path / "run", workers=1, progress=progress)
+        search(space, tiny, search_recipe, tmp_path / "run", compute=alone, progress=progress)
         done = [done for done, _, _ in progress.told]
         assert done == sorted(done)
         assert done[0] == 1
         assert {total for _, total, _ in progress.told} == {3} == {done[-1]}
 
     def test_any_number_of_workers_gives_the_same_run(self, searched, space, tiny, search_recipe, tmp_path):
-        assert results(search(space, tiny, search_recipe, tmp_path / "searched", 2, workers=2)) == results(searched)
+        again = search(space, tiny, search_recipe, tmp_path / "searched", 2, compute=Compute(workers=2))
+        assert results(again) == results(searched)
 
-    def test_a_seed_does_not_depend_on_the_others(self, searched, space, tiny, search_recipe, tmp_path):
-        alone = search(space, tiny, search_recipe, tmp_path / "alone", workers=1)
-        assert checkpoint(alone, 0) == checkpoint(searched, 0)
+    def test_a_seed_does_not_depend_on_the_others(self, searched, space, tiny, search_recipe, tmp_path, alone):
+        run = search(space, tiny, search_recipe, tmp_path / "alone", compute=alone)
+        name = "seeds/0.safetensors"
+        assert checkpoint(run.path / name) == checkpoint(searched.path / name)
+
+    def test_pictures(self, searched, nested, tmp_path):
+        for run in (searched, nested):
+            for draw in (draw_weights, draw_weight_history):
+                draw(run, tmp_path / "picture.svg")
+                assert b"<svg" in (tmp_path / "picture.svg").read_bytes()
+
+
+class TestNested:
+    """A search inside each fold, on its training subjects alone."""
+
+    def test_the_run_holds_what_it_needs_and_nothing_else(self, nested, content):
+        files = {name for name, file in content(nested.path).items() if file is not None}
+        searches = {f"seeds/{seed}/{fold}.safetensors" for seed in (0, 1) for fold in FOLDS}
+        folds = {f"folds/{fold}.yaml" for fold in FOLDS}
+        assert files == {"run.json", "space.yaml", "metrics.jsonl", "result.json"} | GENOTYPES | searches | folds
+
+    def test_halves_are_of_the_folds_training_subjects(self, space, tiny, search_recipe, tmp_path, monkeypatch, alone):
+        data, seen = Dataset.load(tiny), []
+
+        class Watched(BilevelSearch):
+            def __init__(self, graph, inputs, replicas, recipe):
+                seen.extend(replicas)
+                super().__init__(graph, inputs, replicas, recipe)
+
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        once = search_recipe.model_copy(update={"epochs": 1})
+        search(space, tiny, once, tmp_path / "run", seeds=2, protocol="nested", compute=alone)
+        assert [replica.about for replica in seen] == [(seed, fold) for seed in (0, 1) for fold in FOLDS]
+        folds = {fold.subject: fold for fold in loso_folds(data)}
+        for replica in seen:
+            held_out, both = replica.about[1], (replica.weights, replica.alphas)
+            weights, alphas = (set(data.subjects[half].tolist()) for half in both)
+            assert not weights & alphas
+            assert weights | alphas == set(FOLDS) - {held_out}
+            assert sorted(np.concatenate(both).tolist()) == folds[held_out].train.tolist()
+
+    @pytest.mark.parametrize("normalise", ["instance", "standardise"])
+    def test_the_held_out_subject_has_no_say(self, space, tiny, search_recipe, tmp_path, normalise, alone):
+        """Other maps and labels there: the same alphas and genotype, bit for bit; in every other fold other ones."""
+        recipe = search_recipe.model_copy(update={"normalise": normalise, "epochs": 2})
+        data, held_out = Dataset.load(tiny), "alpha/s02"
+        theirs = data.subjects == held_out
+        maps = data.maps.copy()
+        maps[theirs] = 30 * np.random.default_rng(1).normal(size=maps[theirs].shape)
+        labels = iter(data.labels[theirs][::-1].tolist())  # all classes still, elsewhere
+        samples = [
+            Sample(*s.key, data.classes[next(labels)]) if own else s
+            for s, own in zip(data.samples, theirs.tolist(), strict=True)
+        ]
+        changed = Dataset(data.name, maps, tuple(samples))
+        assert (changed.labels != data.labels).sum() > 1
+        changed.save(tmp_path / "data")
+        run, other = (
+            search(space, folder, recipe, tmp_path / name, protocol="nested", compute=alone)
+            for folder, name in ((tiny, "run"), (tmp_path / "data", "other"))
+        )
+        for fold in FOLDS:
+            one, two = (checkpoint(r.path / "seeds" / "0" / f"{fold}.safetensors") for r in (run, other))
+            assert (one == two) == (fold == held_out)
+        file = f"folds/{held_out}.yaml"
+        assert Genotype.load(run.path / file).digest == Genotype.load(other.path / file).digest
+        assert run.result["folds"][held_out] == other.result["folds"][held_out]
+
+    def test_each_fold_has_the_best_of_its_seeds_mean_weights(self, nested, space):
+        assert nested.result["folds"].keys() == set(FOLDS)
+        for fold, found in nested.result["folds"].items():
+            files = [nested.path / "seeds" / str(seed) / f"{fold}.safetensors" for seed in (0, 1)]
+            ends = [read_tensors(file)[1]["epochs"][-1]["weights"] for file in files]
+            mean = {decision: np.mean([end[decision] for end in ends], axis=0) for decision in space.decisions}
+            best = {decision: options[mean[decision].argmax()] for decision, options in space.decisions.items()}
+            assert found["choices"] == best
+            assert found["weight"] == pytest.approx(np.prod([values.max() for values in mean.values()]))
+            found_space, genotype = load_genotype(nested.path / "folds" / f"{fold}.yaml")
+            assert dict(genotype.choices) == best
+            assert found_space.overrides == nested.config.parameters
+            origin = f"search nested, protocol nested, 2 seed(s) after 3 of 3 epochs, fold {fold}"
+            assert genotype.origin == origin
+
+    def test_how_many_folds_chose_what(self, nested, space):
+        assert nested.result["chosen"].keys() == space.decisions.keys()
+        for decision, shares in nested.result["chosen"].items():
+            chosen = [found["choices"][decision] for found in nested.result["folds"].values()]
+            assert shares == {option: chosen.count(option) / 4 for option in space.decisions[decision]}
+            assert sum(shares.values()) == pytest.approx(1)
+
+    def test_weights_are_the_mean_over_all_searches(self, nested, space):
+        ends = [read_tensors(file)[1]["epochs"][-1]["weights"] for file in checkpoints(nested)]
+        assert len(ends) == 8
+        for decision, options in space.decisions.items():
+            weights = nested.result["weights"][decision]
+            expected = np.mean([end[decision] for end in ends], axis=0)
+            assert [weights[option] for option in options] == pytest.approx(expected.tolist())
+            agree = np.mean([np.argmax(end[decision]) == expected.argmax() for end in ends])
+            assert nested.result["decisions"][decision]["agreement"] == pytest.approx(agree)
+
+    def test_overlap_is_that_of_all_pairs_of_searches(self, nested, space):
+        tops = []
+        for file in checkpoints(nested):
+            end = read_tensors(file)[1]["epochs"][-1]["weights"]
+            weights = {name: dict(zip(options, end[name], strict=True)) for name, options in space.decisions.items()}
+            tops.append({genotype.digest for genotype in space.top(weights, 3)})
+        pairs = [len(a & b) / len(a | b) for a, b in itertools.combinations(tops, 2)]
+        assert nested.result["overlap"] == pytest.approx(np.mean(pairs))
+        assert "seeds" not in nested.result
+
+    def test_a_fold_does_not_depend_on_the_others(self, nested, space, tiny, search_recipe, tmp_path, alone):
+        """A search of that fold's training subjects in the order of its own streams, by itself."""
+        data = Dataset.load(tiny)
+        run = search(space, tiny, search_recipe, tmp_path / "nested", 1, protocol="nested", compute=alone)
+        for file in checkpoints(run):
+            assert checkpoint(file) == checkpoint(nested.path / file.relative_to(run.path))
+        assert len(checkpoints(run)) == len(loso_folds(data)) == 4
+
+    def test_a_fold_that_cannot_be_split_is_named_before_a_run_is_made(self, space, made, search_recipe, tmp_path):
+        made(subjects=[("alpha", "s01"), ("alpha", "s02")]).save(tmp_path / "two")
+        with pytest.raises(UserError, match=r"2 parts need as many subjects, found alpha/s02"):
+            search(space, tmp_path / "two", search_recipe, tmp_path / "run", protocol="nested")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_fold_that_fails_has_no_genotype(self, nested, space, tiny, search_recipe, tmp_path, monkeypatch, alone):
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((0, "beta/s01"), (1, "alpha/s01")))
+        run = search(space, tiny, search_recipe, tmp_path / "run", protocol="nested", compute=alone)
+        why = "the search diverged in epoch 2: training loss nan, validation loss nan"
+        assert run.result["failures"] == {"seed 0, fold beta/s01": f"seed 0, fold beta/s01: {why}"}
+        expected = {fold: found for fold, found in nested.result["folds"].items() if fold != "beta/s01"}
+        assert run.result["folds"].keys() == expected.keys()
+        assert not (run.path / "folds" / "beta" / "s01.yaml").exists()
+        for decision, shares in run.result["chosen"].items():
+            assert sum(shares.values()) == pytest.approx(1), decision
+        assert [member.fold for member in history(run).members] == [fold for fold in FOLDS if fold != "beta/s01"]
+
+    def test_derive_takes_it_as_far_as_it_is(self, begun, space):
+        run = begun(3, protocol="nested")  # all epochs of the first fold
+        (best,) = derive(run, 1)
+        assert best.origin == "search searched, protocol nested, 1 seed(s) after 3 of 3 epochs"
+        assert [file.relative_to(run.path).as_posix() for file in run.path.glob("folds/*/*")] == [
+            "folds/alpha/s01.yaml"
+        ]
+        assert Genotype.load(run.path / "folds" / "alpha" / "s01.yaml").choices == best.choices
 
 
 class TestBeforeARunIsMade:
@@ -146,45 +327,176 @@ class TestBeforeARunIsMade:
         grey = SearchSpace.parse(space.source.replace("channels: 3, size", "channels: 1, size"), "grey.yaml")
         refused(r"grey\.yaml: input\.channels is 1, but the maps of 'tiny' have 3", space=grey)
 
-    def test_no_such_device(self, refused):
-        refused(r"--device: 'cuda:99' is not there", device="cuda:99")
+
+class TestGroups:
+    @pytest.mark.parametrize(("protocol", "seeds", "group"), [("shared", 3, 2), ("nested", 1, 3)])
+    def test_searches_that_run_together_give_the_same(
+        self, space, tiny, search_recipe, tmp_path, protocol, seeds, group, alone
+    ):
+        one, other = (
+            search(space, tiny, search_recipe, tmp_path / name, seeds, protocol=protocol, compute=compute)
+            for name, compute in (("one", alone), ("other", Compute(workers=1, group=group)))
+        )
+        assert results(one) != results(other)
+        close(other, one)
+
+    def test_a_group_is_one_task(self, space, tiny, search_recipe, tmp_path, monkeypatch):
+        sizes = []
+
+        class Watched(BilevelSearch):
+            def __init__(self, graph, inputs, replicas, recipe):
+                sizes.append(len(replicas))
+                super().__init__(graph, inputs, replicas, recipe)
+
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        search(space, tiny, search_recipe, tmp_path / "run", 5, compute=Compute(workers=1, group=2))
+        assert sizes == [2, 2, 1]
+
+    @pytest.mark.parametrize(("before", "after"), [(3, 1), (2, 3)])
+    def test_resuming_in_other_groups(self, searched, begun, before, after, nested):
+        """After one or two epochs of some searches, none of others."""
+        run = begun(5, compute=Compute(workers=1, group=before), protocol="nested", name="nested")
+        assert not run.finished
+        close(resume(run.path, Compute(workers=1, group=after)), nested)
+
+    def test_one_that_diverges_leaves_its_group(self, space, tiny, search_recipe, tmp_path, monkeypatch, searched):
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,), (2,)))
+        run = search(space, tiny, search_recipe, tmp_path / "run", 4, compute=Compute(workers=1, group=4))
+        assert run.result["failures"].keys() == {"seed 1", "seed 2"}
+        assert run.result["seeds"].keys() == {"0", "3"}
+        losses, expected = (history(r).losses()["train_loss"][0].tolist() for r in (run, searched))
+        assert losses == pytest.approx(expected, rel=1e-3)
+        lines = [(line["seed"], line["epoch"]) for line in run.metrics()]
+        assert sorted(lines) == [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (3, 1), (3, 2), (3, 3)]
+
+    def test_a_failure_is_kept_while_the_others_go_on(self, begun, monkeypatch):
+        """The search that failed is not begun again."""
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,)))
+        run = begun(6, compute=Compute(workers=1, group=3), seeds=3)
+        assert read_tensors(run.path / "seeds" / "1.safetensors")[1]["failure"].startswith(
+            "seed 1: the search diverged"
+        )
+        begun_again = []
+
+        class Watched(BilevelSearch):
+            def __init__(self, graph, inputs, replicas, recipe):
+                begun_again.extend(replica.about for replica in replicas)
+                super().__init__(graph, inputs, replicas, recipe)
+
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        assert resume(run.path, Compute(workers=1, group=3)).result["failures"].keys() == {"seed 1"}
+        assert begun_again == [(0,), (2,)]
 
 
 class TestStopped:
     @pytest.mark.parametrize("times", [1, 2, 4, 6])
-    def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, searched, times, content):
+    def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, searched, times, content, alone):
         run = begun(times)
         assert not run.finished
-        assert epochs_of(run) == times - (times > 3)  # a seed's last epoch is told of twice
-        assert results(resume(run.path, workers=1)) == results(searched)
+        assert epochs_of(run) == times
+        assert results(resume(run.path, alone)) == results(searched)
         assert content(run.path).keys() == content(searched.path).keys()
 
-    def test_interrupted_with_two_workers(self, begun, searched, content):
-        run = begun(2, KeyboardInterrupt, workers=2)
-        assert epochs_of(run) == 2
-        assert results(resume(run.path, workers=1)) == results(searched)
-        assert content(run.path).keys() == content(searched.path).keys()
+    @pytest.mark.parametrize(("protocol", "seeds", "epochs"), [("shared", 2, 6), ("nested", 1, 3)])
+    def test_killed_at_random_moments(
+        self, begun, space, tiny, search_recipe, tmp_path, hunted, alone, protocol, seeds, epochs
+    ):
+        recipe = search_recipe.model_copy(update={"epochs": epochs})
+        asked = {"recipe": recipe, "seeds": seeds, "protocol": protocol}
+        expected = results(search(space, tiny, out=tmp_path / "whole" / "searched", compute=alone, **asked))
 
-    def test_killed_at_random_moments(self, space, tiny, search_recipe, tmp_path, killed, stopping, stop):
-        """Nothing that was told of is lost, and so at most the epoch that ran."""
-        recipe = search_recipe.model_copy(update={"epochs": 30})
-        whole = search(space, tiny, recipe, tmp_path / "whole" / "run", workers=1)
-        with pytest.raises(stop):
-            search(space, tiny, recipe, tmp_path / "killed" / "run", workers=1, progress=stopping(1))
-        run = load_run(tmp_path / "killed" / "run")
-        rng = random.Random(0)
-        for _ in range(4):
-            wanted = epochs_of(run) + rng.randint(1, 6)
-            killed(run.path, 1, lambda wanted=wanted: len(run.metrics()) >= wanted, rng.uniform(0, 0.04))
-            assert not run.finished
-            assert epochs_of(run) >= wanted
-        assert results(resume(run.path, workers=1)) == results(whole)
-        assert not list(run.path.rglob(".*"))
+        def check(found):
+            assert results(found) == expected
 
-    def test_a_finished_run_stays_as_it_is(self, searched, content):
+        hunted(begun(1, **asked), 8, check, epochs_of)
+
+    @pytest.mark.parametrize(
+        ("protocol", "group", "number"),
+        [
+            ("shared", 1, signal.SIGTERM),
+            ("shared", 2, signal.SIGINT),
+            ("nested", 1, signal.SIGINT),
+            ("nested", 2, signal.SIGTERM),
+        ],
+    )
+    def test_a_signal_ends_the_run_after_the_epoch(
+        self, begun, searched, nested, monkeypatch, alone, number, group, protocol
+    ):
+        """Without checkpoints on the way: that epoch is kept all the same, and the next is not begun."""
+        run_epoch, epochs = BilevelSearch.run_epoch, []
+
+        def signalled(search):
+            epochs.append(len(search.places))
+            if len(epochs) == 2:
+                os.kill(os.getpid(), number)
+            return run_epoch(search)
+
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        name = "searched" if protocol == "shared" else protocol
+        compute = Compute(workers=1, group=group, checkpoint_every=1e9)
+        with monkeypatch.context() as patch:
+            patch.setattr(BilevelSearch, "run_epoch", signalled)
+            run = begun(0, KeyboardInterrupt, compute=compute, protocol=protocol, name=name)
+        assert len(epochs) == 2
+        assert epochs_of(run) == sum(epochs)
+        assert not run.finished
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        again = resume(run.path, Compute(workers=1, group=group))
+        expected = searched if protocol == "shared" else nested
+        if group == 1:
+            assert results(again) == results(expected)
+        else:
+            close(again, expected)
+
+    def test_a_signal_with_two_workers(self, begun, nested, alone, tmp_path):
+        """Nothing is lost but an epoch at most that is not told of yet."""
+        told = []
+
+        def progress(done, total, text):
+            told.append(done)
+            if len(told) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        run = begun(
+            0, KeyboardInterrupt, compute=Compute(workers=2), protocol="nested", name="nested", progress=progress
+        )
+        assert not run.finished
+        assert epochs_of(run) == max(told)
+        assert results(resume(run.path, alone)) == results(nested)
+
+    def test_checkpoints_are_as_far_apart_as_was_asked(self, begun, searched, alone):
+        """None until the end of a search: an error loses all of the second."""
+        run = begun(2, compute=Compute(workers=1, checkpoint_every=1e9))
+        assert [file.name for file in checkpoints(run)] == ["0.safetensors", "1.safetensors"]
+        assert epochs_of(run) == 6
+        run = begun(1, compute=Compute(workers=1, checkpoint_every=1e9), name="other")
+        assert [file.name for file in checkpoints(run)] == ["0.safetensors"]
+        assert epochs_of(run) == 3
+
+    def test_a_finished_run_stays_as_it_is(self, searched, content, alone):
         before = content(searched.path)
-        resume(searched.path, workers=1)
+        resume(searched.path, alone)
         assert content(searched.path) == before
+
+    @pytest.mark.parametrize("room", [0, 1, 3, 5])
+    def test_a_full_disk(self, space, tiny, search_recipe, tmp_path, full_disk, searched, room, alone, content):
+        """The last checkpoint that had room stays, and nothing half-written beside it."""
+        with full_disk(room), pytest.raises(OSError, match="No space left"):
+            search(space, tiny, search_recipe, tmp_path / "searched", 2, compute=alone)
+        run = load_run(tmp_path / "searched")
+        assert epochs_of(run) == room
+        assert not list(run.path.rglob(".*"))
+        assert results(resume(run.path, alone)) == results(searched)
+        assert content(run.path).keys() == content(searched.path).keys()
+
+    def test_a_full_disk_with_two_workers(self, space, tiny, search_recipe, tmp_path, full_disk, alone):
+        """The workers are stopped at once: there is no room for what they would come to."""
+        compute = Compute(workers=2, checkpoint_every=1e9)
+        with full_disk(0), pytest.raises(OSError, match="No space left") as error:
+            search(space, tiny, search_recipe, tmp_path / "run", 6, compute=compute)
+        assert error.value.errno == errno.ENOSPC
+        assert not multiprocessing.active_children()
+        assert not checkpoints(load_run(tmp_path / "run"))
 
 
 class TestDamage:
@@ -200,12 +512,12 @@ class TestDamage:
             with pytest.raises(UserError, match=r"0\.safetensors: is damaged .*; delete it, and resuming the run"):
                 use()
         file.unlink()
-        assert results(resume(half.path, workers=1)) == results(searched)
+        assert results(resume(half.path, Compute(workers=1))) == results(searched)
 
-    def test_a_dataset_that_changed_or_went(self, space, made, search_recipe, tmp_path, stopping, stop, content):
+    def test_a_dataset_that_changed_or_went(self, space, made, search_recipe, tmp_path, stopping, stop, content, alone):
         made().save(tmp_path / "data")
         with pytest.raises(stop):
-            search(space, tmp_path / "data", search_recipe, tmp_path / "run", workers=1, progress=stopping(1))
+            search(space, tmp_path / "data", search_recipe, tmp_path / "run", compute=alone, progress=stopping(1))
         before = content(tmp_path / "run")
         made(size=17).save(tmp_path / "data")
         with pytest.raises(UserError, match=r"data: is not the dataset of this run any more .* start a new run"):
@@ -215,7 +527,7 @@ class TestDamage:
             resume(tmp_path / "run")
         assert content(tmp_path / "run") == before
         made().save(tmp_path / "data")
-        assert resume(tmp_path / "run", workers=1).finished
+        assert resume(tmp_path / "run", alone).finished
 
 
 class TestDerive:
@@ -228,20 +540,20 @@ class TestDerive:
         assert [file.name for file in run.path.glob("genotypes/*")] == ["top1.yaml"]
 
     def test_each_seed_counts_with_its_last_epoch(self, begun):
-        run = begun(5)  # three epochs of seed 0, told of four times, and one of seed 1
+        run = begun(4)  # three epochs of seed 0, and one of seed 1
         checkpoints = [read_tensors(run.path / "seeds" / f"{seed}.safetensors")[1] for seed in (0, 1)]
         assert [len(about["epochs"]) for about in checkpoints] == [3, 1]
         ends = [about["epochs"][-1]["weights"]["conv"] for about in checkpoints]
         assert list(mean_weights(run)["conv"].values()) == pytest.approx(np.mean(ends, axis=0).tolist())
         assert derive(run, 1)[0].origin.endswith("2 seed(s) after 1 to 3 of 3 epochs")
 
-    def test_nothing_yet(self, space, tiny, search_recipe, tmp_path, monkeypatch, stop):
+    def test_nothing_yet(self, space, tiny, search_recipe, tmp_path, monkeypatch, stop, alone):
         def never(self):
             raise stop
 
         monkeypatch.setattr(BilevelSearch, "run_epoch", never)
         with pytest.raises(stop):
-            search(space, tiny, search_recipe, tmp_path / "run", workers=1)
+            search(space, tiny, search_recipe, tmp_path / "run", compute=alone)
         with pytest.raises(UserError, match=r"run: the search has no finished epoch yet; .* nas-mer runs resume .*run"):
             derive(load_run(tmp_path / "run"), 3)
 
@@ -254,35 +566,38 @@ class TestDerive:
             derive(copy, 0)
 
 
-class FailsForSeed1(BilevelSearch):
-    """Diverges in the second epoch of seed 1."""
+def failing(*abouts):
+    """A class of searches of which some diverge in their second epoch."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.seed = args[-1][0]
+    class Failing(BilevelSearch):
+        def run_epoch(self):
+            if self.epoch == 1:
+                parameter = next(iter(self.stack.parameters.values()))
+                for row, place in enumerate(self.places):
+                    if self.replicas[place].about in abouts:
+                        parameter.data[row] = float("nan")
+            return super().run_epoch()
 
-    def run_epoch(self):
-        if self.seed == 1 and self.epoch == 1:
-            raise DivergedError("the search diverged in epoch 2")
-        return super().run_epoch()
+    return Failing
 
 
 class TestDiverged:
-    def test_the_other_seeds_go_on(self, searched, space, tiny, search_recipe, tmp_path, monkeypatch):
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", FailsForSeed1)
-        run = search(space, tiny, search_recipe, tmp_path / "run", seeds=2, workers=1)
-        assert run.result["failures"] == {"1": "seed 1: the search diverged in epoch 2"}
+    def test_the_other_seeds_go_on(self, searched, space, tiny, search_recipe, tmp_path, monkeypatch, alone):
+        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,)))
+        run = search(space, tiny, search_recipe, tmp_path / "run", seeds=2, compute=alone)
+        why = "the search diverged in epoch 2: training loss nan, validation loss nan"
+        assert run.result["failures"] == {"seed 1": f"seed 1: {why}"}
         assert run.result["seeds"].keys() == {"0"}
         ends = history(searched).last()
         for decision, options in space.decisions.items():
             weights = run.result["weights"][decision]
             assert [weights[option] for option in options] == pytest.approx(ends[decision][0].tolist())
 
-    def test_no_seed_is_left(self, space, tiny, search_recipe, tmp_path):
+    def test_no_seed_is_left(self, space, tiny, search_recipe, tmp_path, alone):
         wild = search_recipe.weights.model_copy(update={"learning_rate": 1e30})
         recipe = search_recipe.model_copy(update={"weights": wild})
         message = r"run: no search succeeded; .* another recipe: seed 0: the search diverged in epoch"
         with pytest.raises(UserError, match=message):
-            search(space, tiny, recipe, tmp_path / "run", workers=1)
+            search(space, tiny, recipe, tmp_path / "run", compute=alone)
         with pytest.raises(UserError, match=message):
             resume(tmp_path / "run")

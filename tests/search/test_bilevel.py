@@ -174,8 +174,9 @@ def test_samples_in_neither_half_have_no_say(start, data, normalise):
 # --- the steps, against torch's own optimisers on an ordinary module ---
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+@pytest.mark.parametrize(
+    ("momentum", "nesterov", "count"), [(0.0, False, 1), (0.9, False, 2), (0.9, True, 1), (0.9, True, 2)]
+)
 @pytest.mark.usefixtures("float64")
 def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
     start, data, replica, momentum, nesterov, count
@@ -192,7 +193,7 @@ def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
     moments, network = row(search.weight_optimizer.moments, last), supernet(search, last)
 
     def value(alphas):
-        moved = copy.deepcopy(network)
+        moved = copy.deepcopy(network, {id(graph): graph})
         mixture = {name: alpha.softmax(0) for name, alpha in alphas.items()}
         sgd = torch.optim.SGD(moved.parameters(), 0.1, momentum, weight_decay=0.01, nesterov=nesterov)
         for name, parameter in moved.named_parameters():
@@ -444,7 +445,7 @@ def test_average_recall_is_over_the_classes_that_are_there(pairs):
 # --- many searches as one program ---
 
 
-def alone(start, one, epochs=3, **settings):
+def alone(start, one, epochs, **settings):
     search = start(one, **settings)
     return [search.run_epoch()[0] for _ in range(epochs)], search.states()[0]
 
@@ -468,12 +469,12 @@ def close(found, expected):
 @pytest.mark.usefixtures("float64")
 def test_a_search_is_the_same_whichever_run_beside_it(start, replica, order, relaxation):
     settings = {"order": order, "relaxation": relaxation, "weights": MILD, "noise": 0.1, "normalise": "standardise"}
-    replicas = [replica(0), replica(1), replica(1, "smic/s01"), replica(4)]
-    expected = [alone(start, one, **settings) for one in replicas]
-    assert len({record.train_loss for records, _ in expected for record in records}) == 12
-    for places in ((0, 1, 2, 3), (3, 1)):
+    replicas = [replica(0), replica(1), replica(1, "smic/s01")]
+    expected = [alone(start, one, 2, **settings) for one in replicas]
+    assert len({record.train_loss for records, _ in expected for record in records}) == 6
+    for places in ((0, 1, 2), (2, 0)):
         search = start(*(replicas[place] for place in places), **settings)
-        epochs = [search.run_epoch() for _ in range(3)]
+        epochs = [search.run_epoch() for _ in range(2)]
         for number, place in enumerate(places):
             close([epoch[number] for epoch in epochs], expected[place][0])
             close(search.states()[number], expected[place][1])
@@ -596,7 +597,7 @@ def test_searches_may_be_regrouped(start, replica, order, relaxation):
     """Two that ran together and one alone go on in other groups, one of them from the place of one that diverged."""
     settings = {"order": order, "relaxation": relaxation, "weights": MILD, "schedule": {"kind": "cosine"}}
     replicas = [replica(0), replica(1), replica(2), replica(3)]
-    expected = [alone(start, one, 4, **settings) for one in replicas]
+    expected = [alone(start, one, 3, **settings) for one in replicas]
     together, lonely = start(*replicas[:3], **settings), start(replicas[3], **settings)
     together.run_epoch(), lonely.run_epoch()
     with torch.no_grad():
@@ -608,9 +609,9 @@ def test_searches_may_be_regrouped(start, replica, order, relaxation):
         search = start(*(replicas[place] for place in places), **settings)
         search.restore([states[place] for place in places])
         assert search.epoch == 2
-        epochs = [search.run_epoch() for _ in range(2)]
+        record = search.run_epoch()
         for number, place in enumerate(places):
-            close([epoch[number] for epoch in epochs], expected[place][0][2:])
+            close([record[number]], expected[place][0][2:])
             close(search.states()[number], expected[place][1])
 
 

@@ -60,12 +60,12 @@ def genotypes(*choices):
 
 def test_overlap_is_the_share_of_genotypes_in_common():
     a, b, c = genotypes("aa", "ab", "bb"), genotypes("bb", "aa", "ba"), genotypes("cc", "cd", "dd")
-    assert overlap({0: a, 1: list(reversed(a))}) == 1  # ranks and order do not matter
-    assert overlap({0: a, 1: c}) == 0
-    assert overlap({0: a, 1: b}) == 2 / 4
-    assert overlap({0: a, 1: b, 2: c}) == pytest.approx((0.5 + 0 + 0) / 3)
-    assert overlap({0: a, 1: a[:1]}) == pytest.approx(1 / 3)
+    assert overlap([a, list(reversed(a))]) == 1  # ranks and order do not matter
+    assert overlap([a, c]) == 0
+    assert overlap([a, b]) == 2 / 4
+    assert overlap([a, b, c]) == pytest.approx((0.5 + 0 + 0) / 3)
+    assert overlap([a, a[:1]]) == pytest.approx(1 / 3)
 
 
 def test_one_seed_has_nothing_to_overlap_with():
-    assert overlap({0: genotypes("aa")}) is None
+    assert overlap([genotypes("aa")]) is None

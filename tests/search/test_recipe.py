@@ -23,10 +23,10 @@ def test_darts_has_the_constants_of_darts():
     assert recipe.schedule.at(50, 50, 0.025) == 0.001
 
 
-def test_default_differs_from_darts_in_one_number():
+def test_default_differs_from_darts_in_three_values():
     default, darts = load_search_recipe("default"), load_search_recipe("darts")
-    faster = darts.alphas.model_copy(update={"learning_rate": default.alphas.learning_rate})
-    assert default == darts.model_copy(update={"alphas": faster})
+    faster = darts.alphas.model_copy(update={"learning_rate": 1e-2})
+    assert default == darts.model_copy(update={"alphas": faster, "batch_size": 50, "normalise": "instance"})
 
 
 @pytest.mark.parametrize("name", ["dart", "drats"])
@@ -44,6 +44,7 @@ def test_unknown_recipes(name, tmp_path, monkeypatch):
         ("relaxation: hard", "relaxation: Input should be 'softmax', 'sum', 'sigmoid' or 'gumbel', found 'hard'"),
         ("warm_up: -1", "warm_up: Input should be greater than or equal to 0, found -1"),
         ("clip: 0", "clip: Input should be greater than 0, found 0"),
+        ("normalise: stretched", "normalise: Input should be 'standardise', 'instance', 'stretch' or 'none', found '"),
         ("noise: -1e-3", "noise: Input should be greater than or equal to 0, found -0.001"),
         ("augment: {flip: 0.5}", "augment: unknown key 'augment'"),
         ("optimizer: {learning_rate: 0.1}", "optimizer: unknown key 'optimizer'"),

@@ -40,6 +40,17 @@ def test_mixtures_and_rankings_in_closed_form(name, alpha, seed):
         assert (np.diff(weights[order]) >= 0).all()
 
 
+@pytest.mark.parametrize("name", RELAXATIONS)
+def test_each_row_is_a_decision_of_its_own(name):
+    """Stacked searches have a row each."""
+    alpha, noise = (torch.rand(4, 5, generator=torch.Generator().manual_seed(seed)) + 0.01 for seed in (0, 1))
+    noise = noise.clamp(max=0.99)
+    relaxation = RELAXATIONS[name]
+    for row in range(4):
+        torch.testing.assert_close(relaxation.mixture(alpha, noise)[row], relaxation.mixture(alpha[row], noise[row]))
+        torch.testing.assert_close(relaxation.weights(alpha)[row], relaxation.weights(alpha[row]))
+
+
 def test_only_sum_needs_a_floor():
     assert RELAXATIONS["sum"].least > 0
     assert all(RELAXATIONS[name].least == -np.inf for name in RELAXATIONS.keys() - {"sum"})
