@@ -229,10 +229,13 @@ class TestAsked:
                     os.kill(os.getpid(), signal.SIGINT)
                 return future
 
+        def hear(task, what):
+            assert what[0] == "last" or what[0] < 1000, "it was not heard"
+
         asked = []
         monkeypatch.setattr("nas_mer.workers.ProcessPoolExecutor", Interrupted)
         with pytest.raises(KeyboardInterrupt):
-            list(each(tasks.ends_when_asked, range(1, 5), (1,), 2, grace=60))
+            list(each(tasks.ends_when_asked, range(1, 5), (1,), 2, hear, grace=60))
 
     @pytest.mark.parametrize("times", [1, 2])
     def test_tasks_that_do_not_hear_are_ended(self, tasks, times):

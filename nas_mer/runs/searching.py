@@ -23,7 +23,7 @@ import torch
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset, bilevel_halves, loso_folds
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, sweep, write_text
+from nas_mer.files import SCRATCH, replacing, sweep, write_text
 from nas_mer.runs.folder import Config, DatasetReference, Progress, Run, check_input, create_run, maps_of
 from nas_mer.runs.tensors import packed, unpacked, write_tensors
 from nas_mer.search import BilevelSearch, Epoch, SearchRecipe, SearchReplica
@@ -266,7 +266,7 @@ def members(run: Run[SearchConfig]) -> list[Member]:
     found = []
     for seed in run.config.seeds:
         folder = run.path / "seeds" / str(seed)
-        files = sorted(folder.rglob("*.safetensors"))
+        files = sorted(file for file in folder.rglob("*.safetensors") if not file.parent.name.endswith(SCRATCH))
         found += [Member(seed, file.relative_to(folder).with_suffix("").as_posix()) for file in files]
     return found
 

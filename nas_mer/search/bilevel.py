@@ -300,7 +300,7 @@ class BilevelSearch:
 
 def clipped(gradients: Tensors, most: float) -> list[Tensor]:
     """Return stacked gradients `(R, ...)`, those of each network scaled to a joint norm of `most` if it is greater."""
-    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()  # R
+    norms = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in gradients]).sum(0).sqrt()  # R
     factors = (most / (norms + 1e-6)).clamp(max=1.0)
     return [gradient * factors.view(-1, *[1] * (gradient.dim() - 1)) for gradient in gradients]
 

@@ -37,7 +37,7 @@ def second_order(
     e = 0.01 / ||v||.
     """
     direct, v = _outer(train, valid, w, a, unroll)
-    norm = torch.stack([part.flatten(1).square().sum(1) for part in v]).sum(0).sqrt()  # one a problem
+    norm = torch.stack([part.reshape(len(part), -1).square().sum(1) for part in v]).sum(0).sqrt()  # one a problem
     step = 0.01 / norm.clamp_min(1e-12)
     ahead = _gradient(train(_moved(w, v, step), a), a)
     back = _gradient(train(_moved(w, v, -step), a), a)

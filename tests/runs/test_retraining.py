@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -66,11 +67,12 @@ def replica(file):
 
 def checkpoints(run):
     """The trainings under way, by their place, with the epochs that are done of each."""
-    folder = run.path / "checkpoints"
-    return {
-        file.relative_to(folder).with_suffix("").as_posix(): len(read_tensors(file)[0]["losses"])
-        for file in sorted(folder.rglob("*.safetensors"))
-    }
+    folder, found = run.path / "checkpoints", {}
+    for file in sorted(folder.rglob("*.safetensors")):
+        if not file.parent.name.startswith("."):  # not one that is being written
+            with suppress(FileNotFoundError):  # trained by now
+                found[file.relative_to(folder).with_suffix("").as_posix()] = len(read_tensors(file)[0]["losses"])
+    return found
 
 
 def epochs_of(run):
@@ -117,6 +119,7 @@ class TestRetrain:
         spaces = {"genotypes/rcn-f.yaml", "genotypes/rcn.yaml", f"spaces/{space.hash}.yaml"}
         texts = {"run.json", "metrics.jsonl", "samples.csv", "predictions.csv", "result.json"}
         assert names == trained | spaces | texts
+        assert "checkpoints" not in content(retrained.path)
 
     def test_every_sample_is_predicted_once_by_every_genotype_and_seed(self, retrained, tiny):
         samples = {(*sample.key, sample.label) for sample in Dataset.load(tiny).samples}
@@ -346,7 +349,11 @@ class TestStopped:
         assert epochs_of(run) == 5 * group
         assert list(checkpoints(run).values()) == [1] * group
         assert not run.finished
+        monkeypatch.setattr(
+            Group, "run_epoch", lambda running: epochs.append(len(running.places)) or run_epoch(running)
+        )
         again = resume(run.path, Compute(workers=1, group=group))
+        assert sum(epochs) == 16 * 4  # none twice
         if group == 1:
             expected = retrain(genotypes, tiny, longer, tmp_path / "whole", seeds=2, compute=alone)
             assert results(again) == results(expected)
@@ -377,6 +384,12 @@ class TestStopped:
         assert checkpoints(begun(1)) == {"rcn-f/0/alpha/s01": 1}
         run = begun(1, compute=Compute(workers=1, checkpoint_every=1e9), name="other")
         assert not (run.path / "checkpoints").exists()
+
+    def test_checkpoints_if_nothing_is_asked_are_some_seconds_apart(self, begun, monkeypatch):
+        monkeypatch.setattr("nas_mer.runs.retraining.CHECKPOINT_EVERY", 1e9)
+        assert checkpoints(begun(1, compute=Compute(workers=1))) == {}
+        monkeypatch.setattr("nas_mer.runs.retraining.CHECKPOINT_EVERY", 0.0)
+        assert checkpoints(begun(1, compute=Compute(workers=1), name="other")) == {"rcn-f/0/alpha/s01": 1}
 
     def test_a_checkpoint_vanishes_when_its_training_is_done(self, begun):
         run = begun(4)

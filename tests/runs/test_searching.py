@@ -51,7 +51,8 @@ def results(run):
 
 
 def checkpoints(run):
-    return sorted(run.path.glob("seeds/**/*.safetensors"))
+    files = sorted(run.path.glob("seeds/**/*.safetensors"))
+    return [file for file in files if not file.parent.name.startswith(".")]  # not one that is being written
 
 
 def checkpoint(file):
@@ -282,6 +283,14 @@ class TestNested:
             assert sum(shares.values()) == pytest.approx(1), decision
         assert [member.fold for member in history(run).members] == [fold for fold in FOLDS if fold != "beta/s01"]
 
+    def test_what_a_kill_leaves_half_written_is_no_search(self, begun):
+        run = begun(3, protocol="nested")
+        before = [derive(run, 1), history(run).members]
+        half = run.path / "seeds" / "0" / "beta" / ".s01.safetensors.x1.unfinished" / "s01.safetensors"
+        half.parent.mkdir(parents=True)
+        half.write_bytes(b"half")
+        assert [derive(run, 1), history(run).members] == before
+
     def test_derive_takes_it_as_far_as_it_is(self, begun, space):
         run = begun(3, protocol="nested")  # all epochs of the first fold
         (best,) = derive(run, 1)
@@ -441,7 +450,11 @@ class TestStopped:
         assert epochs_of(run) == sum(epochs)
         assert not run.finished
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        monkeypatch.setattr(
+            BilevelSearch, "run_epoch", lambda search: epochs.append(len(search.places)) or run_epoch(search)
+        )
         again = resume(run.path, Compute(workers=1, group=group))
+        assert sum(epochs) == 3 * len(checkpoints(again))  # none twice
         expected = searched if protocol == "shared" else nested
         if group == 1:
             assert results(again) == results(expected)
@@ -469,9 +482,11 @@ class TestStopped:
         run = begun(2, compute=Compute(workers=1, checkpoint_every=1e9))
         assert [file.name for file in checkpoints(run)] == ["0.safetensors", "1.safetensors"]
         assert epochs_of(run) == 6
+        assert [(line["seed"], line["epoch"]) for line in run.metrics()] == [(s, e) for s in (0, 1) for e in (1, 2, 3)]
         run = begun(1, compute=Compute(workers=1, checkpoint_every=1e9), name="other")
         assert [file.name for file in checkpoints(run)] == ["0.safetensors"]
         assert epochs_of(run) == 3
+        assert epochs_of(begun(1, compute=Compute(workers=1), name="if nothing is asked")) == 1
 
     def test_a_finished_run_stays_as_it_is(self, searched, content, alone):
         before = content(searched.path)
