@@ -20,14 +20,13 @@ from torch import nn
 from usual_script import loso
 
 import nas_mer
-from nas_mer.compute import Compute
 from nas_mer.data import Dataset, loso_folds
 from nas_mer.files import write_json
 from nas_mer.runs.folder import maps_of
-from nas_mer.runs.retraining import _Place, _Task, _train
 from nas_mer.space import find_genotype
-from nas_mer.train import Inputs, Recipe, Replica, load_recipe
+from nas_mer.train import Inputs, Recipe, Replica, Trained, load_recipe, train
 from nas_mer.train.batches import steps_and_batch
+from nas_mer.workers import cores, each
 
 
 def flops_of_a_step(network: nn.Module, size: int) -> int:
@@ -52,6 +51,11 @@ def flops_of_a_step(network: nn.Module, size: int) -> int:
     return total
 
 
+def fold_of(replica: Replica, report: object, inputs: Inputs, recipe: Recipe) -> list[Trained]:
+    """Train one fold's network, as `nas-mer retrain` does on a CPU."""
+    return train([replica], lambda group: None, inputs, recipe)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
@@ -64,18 +68,11 @@ def main() -> None:
     space, genotype = find_genotype("rcn-f")
     graph = space.freeze(genotype)
     folds = loso_folds(dataset)[: options.folds]
-    tasks = [
-        _Task(
-            (_Place("rcn-f", 0, fold.subject),),
-            (Replica(genotype.digest, graph, fold.subject, fold.train, fold.test, 0),),
-            None,
-        )
-        for fold in folds
-    ]
+    replicas = [Replica(genotype.digest, graph, fold.subject, fold.train, fold.test, 0) for fold in folds]
 
     def ours() -> None:
         inputs = Inputs.of(maps_of(dataset, 60), recipe.normalise, recipe.augment)
-        for _ in Compute().each(_train, tasks, (inputs, recipe, 0.0), lambda task, what: None):
+        for _ in each(fold_of, replicas, (inputs, recipe), cores()):
             pass
 
     rate_before, taken, rate_after = matrix_rate(), seconds(ours), matrix_rate()

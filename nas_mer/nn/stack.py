@@ -36,7 +36,8 @@ class Stack:
 
     def __init__(self, networks: Sequence[Network], device: torch.device) -> None:
         self.count = len(networks)
-        self._module = copy.deepcopy(networks[0]).to(device).train()
+        graph = networks[0].graph  # plain values that nobody changes
+        self._module = copy.deepcopy(networks[0], {id(graph): graph}).to(device).train()
         self._dropouts = {name: m for name, m in self._module.named_modules() if isinstance(m, Dropout)}
         self.parameters = _stacked([dict(network.named_parameters()) for network in networks], device)
         self.buffers = _stacked([dict(network.named_buffers()) for network in networks], device)

@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_mer.nn import Network, Stack, stacked
+from nas_mer.nn import Stack, stacked
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.relaxation import RELAXATIONS, uniform_noise
 from nas_mer.space import Graph
-from nas_mer.train.batches import Inputs, plan, steps_and_batch
+from nas_mer.train.batches import PLAIN, Inputs, Plan, joined, plan, steps_and_batch
 from nas_mer.train.optimizers import Adam, Momentum
-from nas_mer.train.recipe import Augment
+from nas_mer.train.replica import fresh
 from nas_mer.train.states import Named, part, prefixed, restacked, unstacked
-from nas_mer.train.streams import stream, stream_seed
+from nas_mer.train.streams import stream
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class BilevelSearch:
         self.failures: dict[int, str] = {}
         self.epoch = 0
         self.relaxation = RELAXATIONS[recipe.relaxation]
-        self.stack = Stack([_fresh(replica, graph, inputs.classes) for replica in replicas], inputs.device)
+        self.stack = Stack([fresh(graph, inputs.classes, one.about) for one in replicas], inputs.device)
         self.normaliser = inputs.fit([np.concatenate([r.weights, r.alphas]) for r in replicas])
         starts = [stream(*replica.about, "start") for replica in replicas]
         self.alphas = {
@@ -111,8 +111,8 @@ class BilevelSearch:
         """Search for one epoch; return what it left of each replica that goes on, by place."""
         recipe = self.recipe
         rate = recipe.schedule.at(self.epoch, recipe.epochs, recipe.weights.learning_rate)
-        ours, keys = self._plans("weights")
-        theirs, _ = self._plans("alphas")
+        epoch = self._plan("weights")
+        ours, keys, theirs = epoch.index, epoch.keys, self._plan("alphas").index
         noise, alpha_noise = (self._noise(name, len(ours)) for name in ("weight noise", "alpha noise"))
         total = torch.zeros(len(self.places), device=self.inputs.device)
         self._seen.clear()
@@ -220,22 +220,17 @@ class BilevelSearch:
         (self.epoch,) = set(tensors["epoch"].tolist())
         (self.alpha_optimizer.count,) = set(tensors["alpha_steps"].tolist())
 
-    def _plans(self, half: str) -> tuple[Tensor, Tensor]:
-        """Return the batches `(steps, R, batch)` and dropout keys `(steps, dropouts, R)` of an epoch over one half."""
-        plans = [
-            plan(
-                getattr(replica, half),
-                len(self.inputs.labels),
-                self.recipe.batch_size,
-                Augment(),
-                self.stack.dropouts,
-                (*replica.about, half, self.epoch),
-            )
-            for replica in (self.replicas[place] for place in self.places)
-        ]
-        index = torch.stack([one.index for one in plans], dim=1)
-        keys = torch.stack([one.keys for one in plans], dim=2)
-        return index.to(self.inputs.device), keys.to(self.inputs.device)
+    def _plan(self, half: str) -> Plan:
+        """Return the plan of an epoch over one half, for all that are searched."""
+        samples, size = len(self.inputs.labels), self.recipe.batch_size
+        replicas = [self.replicas[place] for place in self.places]
+        return joined(
+            [
+                plan(getattr(one, half), samples, size, PLAIN, self.stack.dropouts, (*one.about, half, self.epoch))
+                for one in replicas
+            ],
+            self.inputs.device,
+        )
 
     def _noise(self, name: str, steps: int) -> list[Tensors]:
         """Return the relaxation's noise of each step: `(R, options)` for each decision."""
@@ -309,10 +304,3 @@ def average_recall(logits: Tensor, labels: Tensor) -> float:
     """Return the unweighted average recall of logits `(N, classes)` over the classes that are there."""
     right = logits.argmax(1) == labels
     return float(torch.stack([right[labels == label].float().mean() for label in labels.unique()]).mean())
-
-
-def _fresh(replica: SearchReplica, graph: Graph, classes: int) -> Network:
-    """Return a supernet with the initial weights of a replica."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(*replica.about, "network"))
-        return Network(graph, classes)

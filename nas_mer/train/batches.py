@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,6 +198,17 @@ def plan(
     shift = torch.randint(0, 2 * augment.shift + 1, (2, *shape), generator=draws)
     keys = torch.randint(2**62, (steps, dropouts), generator=stream(*about, "dropout"))
     return Plan(torch.from_numpy(samples)[order].view(shape) + pool * flips, shift, keys)
+
+
+def joined(plans: Sequence[Plan], device: torch.device) -> Plan:
+    """Return the plans of R networks as one, on a device, step by step.
+
+    `index` is `(steps, R, batch)`, `shift` `(steps, 2, R, batch)`, `keys` `(steps, dropouts, R)`.
+    """
+    index = torch.stack([one.index for one in plans], dim=1)
+    shift = torch.stack([one.shift for one in plans], dim=2).transpose(0, 1)
+    keys = torch.stack([one.keys for one in plans], dim=2)
+    return Plan(index.to(device), shift.to(device), keys.to(device))
 
 
 def flipped(maps: Tensor, u_mirror: float) -> Tensor:

@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_mer.nn import Network, Stack, stacked
-from nas_mer.train.batches import Inputs, Plan, plan, steps_and_batch
+from nas_mer.nn import Stack, stacked
+from nas_mer.train.batches import Inputs, Plan, joined, plan, steps_and_batch
 from nas_mer.train.optimizers import Momentum
 from nas_mer.train.recipe import Recipe
-from nas_mer.train.replica import Replica, Trained
+from nas_mer.train.replica import Replica, Trained, fresh
 from nas_mer.train.states import Named, part, prefixed, restacked, unstacked
-from nas_mer.train.streams import stream_seed
 
 
 def alike(replica: Replica, recipe: Recipe) -> tuple[str, int, int]:
@@ -106,7 +105,7 @@ class Group:
         self.trained: dict[int, Trained] = {}
         self.losses: dict[int, list[float]] = {place: [] for place in self.places}
         self.epoch = 0
-        self.stack = Stack([_fresh(replica, inputs.classes) for replica in replicas], inputs.device)
+        self.stack = Stack([fresh(one.graph, inputs.classes, one.about) for one in replicas], inputs.device)
         self.normaliser = inputs.fit([replica.train for replica in replicas])
         counts = torch.stack(
             [
@@ -121,39 +120,33 @@ class Group:
         """Train all for one epoch; those that are done, or cannot go on, leave."""
         recipe = self.recipe
         rate = recipe.schedule.at(self.epoch, recipe.epochs, recipe.optimizer.learning_rate)
-        index, shift, keys = self._plans()
+        epoch = self._plan()
         criterion = stacked(self._criterion, self.stack.count)
         total = torch.zeros(self.stack.count, device=self.inputs.device)
-        for step in range(len(index)):
-            self.stack.draw(keys[step])
-            maps = self.normaliser(self.inputs.batch(index[step], shift[step] if recipe.augment.shift else None))
-            labels = self.inputs.labels[index[step] % len(self.inputs.labels)]
+        for index, shift, keys in zip(epoch.index, epoch.shift, epoch.keys, strict=True):
+            self.stack.draw(keys)
+            maps = self.normaliser(self.inputs.batch(index, shift if recipe.augment.shift else None))
+            labels = self.inputs.labels[index % len(self.inputs.labels)]
             losses = criterion(self.stack(maps), labels, self.class_weights)
             parameters = list(self.stack.parameters.values())
             gradients = torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)
             self.optimizer.step(self.stack.parameters, gradients, rate)
             total += losses.detach()
         self.epoch += 1
-        self._part([float(loss) / len(index) for loss in total])
+        self._part([float(loss) / len(epoch.index) for loss in total])
 
-    def _plans(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return an epoch's index `(steps, R, batch)`, shift `(steps, 2, R, batch)`, keys `(steps, dropouts, R)`."""
-        plans: list[Plan] = [
-            plan(
-                replica.train,
-                len(self.inputs.labels),
-                self.recipe.batch_size,
-                self.recipe.augment,
-                self.stack.dropouts,
-                (*replica.about, self.epoch),
-            )
-            for replica in (self.replicas[place] for place in self.places)
-        ]
-        device = self.inputs.device
-        return (
-            torch.stack([p.index for p in plans], dim=1).to(device),
-            torch.stack([p.shift for p in plans], dim=2).transpose(0, 1).to(device),
-            torch.stack([p.keys for p in plans], dim=2).to(device),
+    def _plan(self) -> Plan:
+        """Return the plan of the epoch, for all that are in training."""
+        recipe, samples = self.recipe, len(self.inputs.labels)
+        replicas = [self.replicas[place] for place in self.places]
+        return joined(
+            [
+                plan(
+                    one.train, samples, recipe.batch_size, recipe.augment, self.stack.dropouts, (*one.about, self.epoch)
+                )
+                for one in replicas
+            ],
+            self.inputs.device,
         )
 
     def _criterion(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -245,10 +238,3 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
     counts = counts.to(torch.get_default_dtype())
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
     return weights * counts.sum(-1, keepdim=True) / (weights * counts).sum(-1, keepdim=True)
-
-
-def _fresh(replica: Replica, classes: int) -> Network:
-    """Return a network with the initial weights of a replica."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(*replica.about, "network"))
-        return Network(replica.graph, classes)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from nas_mer.nn import Network
 from nas_mer.space import Graph
+from nas_mer.train.streams import stream_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +55,10 @@ class Trained:
     losses: tuple[float, ...]
     weights: Mapping[str, Tensor]
     failure: str | None = None
+
+
+def fresh(graph: Graph, classes: int, about: tuple[str | int, ...]) -> Network:
+    """Return a network with the initial weights that `about` gives it, whatever torch's own generator is at."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(*about, "network"))
+        return Network(graph, classes)
