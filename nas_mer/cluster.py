@@ -64,7 +64,7 @@ def each_on_ray(
     """
     if not tasks:
         return
-    _connect()
+    connect()
     gpus = _gpus(device)
     heard = heard or (lambda task, what: None)
     mailbox = _mailbox()
@@ -130,7 +130,7 @@ def each_on_ray(
             ray.kill(mailbox)
 
 
-def _connect() -> None:
+def connect() -> None:
     """Connect to the cluster that RAY_ADDRESS names, or else to the one of this machine, unless it is done already.
 
     Raises:

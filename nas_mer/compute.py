@@ -39,9 +39,9 @@ class Compute:
     engine: Engine = "local"
 
     def __post_init__(self) -> None:
-        for name, value, least in (("workers", self.workers, 1), ("group", self.group, 1)):
-            if value is not None and value < least:
-                raise UserError(f"--{name}: must be at least {least}, found {value}")
+        for name, value in (("workers", self.workers), ("group", self.group)):
+            if value is not None and value < 1:
+                raise UserError(f"--{name}: must be at least 1, found {value}")
         if self.engine == "local":
             _ = self.devices
         elif self.device not in ("auto", "cpu", "cuda"):
@@ -51,6 +51,17 @@ class Compute:
     def devices(self) -> list[torch.device]:
         """The devices of this machine that it means; it may lack the GPUs that a cluster has."""
         return devices("auto" if (self.engine, self.device) == ("ray", "cuda") else self.device)
+
+    def check(self) -> None:
+        """Check that what is to compute is there, before anything is made.
+
+        Raises:
+            UserError: there is no Ray cluster. (A device that is not there is refused when this object is made.)
+        """
+        if self.engine == "ray":
+            from nas_mer.cluster import connect
+
+            connect()
 
     def each(
         self,

@@ -221,6 +221,16 @@ class TestRefusals:
         with pytest.raises(UserError, match=message):
             next(each_on_ray(max, [1], ()))
 
+    def test_without_a_cluster_no_run_is_made(
+        self, unconnected, monkeypatch, tiny, space, recipe, search_recipe, tmp_path
+    ):
+        monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+        with pytest.raises(UserError, match="cannot connect to a Ray cluster"):
+            retrain([(space, space.genotype("rcn"))], tiny, recipe, tmp_path / "runs" / "run", compute=RAY)
+        with pytest.raises(UserError, match="cannot connect to a Ray cluster"):
+            search(space, tiny, search_recipe, tmp_path / "runs" / "run", compute=RAY)
+        assert not (tmp_path / "runs").exists()
+
     @pytest.mark.parametrize("address", ["local", "nowhere", "ray://127.0.0.1:10001"])
     def test_an_address_of_no_cluster(self, unconnected, monkeypatch, address):
         monkeypatch.setenv("RAY_ADDRESS", address)

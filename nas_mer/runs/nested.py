@@ -38,7 +38,8 @@ class Nested:
         if fingerprint != self.fingerprint:
             raise UserError(
                 f"{self.name}: is a nested search of another dataset than '{dataset}'; on this one its genotypes may "
-                "have seen the subjects that they are tested on"
+                "have seen the subjects that they are tested on; retrain it on the dataset that was searched, with all "
+                "of its databases"
             )
         if missing := [fold.subject for fold in folds if fold.subject not in self.folds]:
             raise UserError(f"{self.name}: has no genotype for {listed(missing)}, whose search failed or is not begun")

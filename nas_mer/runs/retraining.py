@@ -95,20 +95,21 @@ def retrain(
         check_input(space, data)
     if both := named.keys() & nested.keys() or {one.name for one in searched if one.folds != nested[one.name].folds}:
         raise UserError(f"two things to retrain are called '{min(both)}'; rename one")
+    compute.check()
     config = RetrainConfig(
         dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=(*named, *nested), classes=data.classes
     )
 
     def fill(folder: Path) -> None:
-        for name, (space, genotype) in named.items():
-            write_text(folder / "spaces" / f"{space.hash}.yaml", space.source)
-            replace(genotype, space_file=f"../spaces/{space.hash}.yaml").save(folder / "genotypes" / f"{name}.yaml")
+        files = {f"{name}.yaml": pair for name, pair in named.items()}
         for name, one in nested.items():
-            write_text(folder / "spaces" / f"{one.space.hash}.yaml", one.space.source)
-            for fold, genotype in one.folds.items():
-                above = "../" * (fold.count("/") + 2)
-                file = folder / "genotypes" / name / f"{fold}.yaml"
-                replace(genotype, space_file=f"{above}spaces/{one.space.hash}.yaml").save(file)
+            files |= {f"{name}/{fold}.yaml": (one.space, genotype) for fold, genotype in one.folds.items()}
+        for file, (space, genotype) in files.items():
+            space_file = f"spaces/{space.hash}.yaml"
+            if not (folder / space_file).exists():
+                write_text(folder / space_file, space.source)
+            above = "../" * (file.count("/") + 1)
+            replace(genotype, space_file=f"{above}{space_file}").save(folder / "genotypes" / file)
         _write_rows(folder / "samples.csv", [SAMPLE_COLUMNS, *((*s.key, s.label) for s in data.samples)])
 
     return continue_retrain(create_run(out, "retrain", config, fill), compute, progress)

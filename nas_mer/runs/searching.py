@@ -158,6 +158,7 @@ def search(
     )
     for _ in _replicas(config, data):  # before a run is made: can it be split?
         pass
+    compute.check()
     run = create_run(out, "search", config, lambda folder: write_text(folder / "space.yaml", space.source))
     return continue_search(run, compute, progress)
 

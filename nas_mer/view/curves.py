@@ -163,7 +163,9 @@ def _head(canvas: Canvas, seeds: int, width: float) -> float:
     """Write the title and what the lines mean; return where the panels may begin."""
     canvas.text(_MARGIN, _MARGIN + LARGE / 144, "Architecture weights by epoch", LARGE, bold=True)
     text = "thick: the option of the greatest weight at the end; dashed: equal weights; decided: 1 \u2212 entropy / "
-    text += "log(number of options)" + (f"; pale: each of {seeds} seeds, and over them their mean" if seeds > 1 else "")
+    text += "log(number of options)" + (
+        f"; pale: each of {seeds} searches, and over them their mean" if seeds > 1 else ""
+    )
     y = _MARGIN + LARGE * LEADING / 72 + 0.1
     for line in wrap(text, width, SMALL):
         canvas.text(_MARGIN, y, line, colour=GREY)
