@@ -1,0 +1,145 @@
+"""Options and arguments that several commands take, and what they stand for."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas_mer.errors import UserError
+from nas_mer.files import parse_yaml
+from nas_mer.space import Genotype, SearchSpace, find_genotype, load_genotype
+
+
+class Order(StrEnum):
+    """The hypergradient of the alphas."""
+
+    first = "first"
+    second = "second"
+    exact = "exact"
+
+
+class Relaxation(StrEnum):
+    """How alphas become a mixture."""
+
+    softmax = "softmax"
+    sum = "sum"
+    sigmoid = "sigmoid"
+    gumbel = "gumbel"
+
+
+class Protocol(StrEnum):
+    """What a search may see."""
+
+    shared = "shared"
+    nested = "nested"
+
+
+class Engine(StrEnum):
+    """What computes."""
+
+    local = "local"
+    ray = "ray"
+
+
+DatasetOption = Annotated[Path, typer.Option("--data", help="The dataset's folder.", metavar="DATASET")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="The run folder to make. [default: a new one in runs/]", metavar="RUN")
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...", metavar="N")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="How many. [default: the recipe's]", metavar="N")]
+TopOption = Annotated[int, typer.Option(min=1, help="How many genotypes to derive.", metavar="N")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Processes; the number changes no result. [default: one a core]", metavar="N"
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda (all GPUs) or cuda:N.", metavar="DEVICE")]
+GroupOption = Annotated[
+    int | None,
+    typer.Option(
+        "--group", min=1, metavar="N",
+        help="How many networks are trained as one program. [default: 1 on a CPU, the quickest number on a GPU]",
+    ),
+]  # fmt: skip
+CheckpointOption = Annotated[
+    float | None,
+    typer.Option(
+        "--checkpoint-every", min=0, metavar="SECONDS",
+        help="Seconds between checkpoints; 0: every epoch. [default: 0 for a search, 10 for retraining]",
+    ),
+]  # fmt: skip
+EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Another value for a parameter of the space, or for size.", metavar="NAME=VALUE"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+SpaceArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped space.", metavar="SPACE")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+
+
+def parameters_of(sets: list[str] | None) -> dict[str, int | float | bool]:
+    """Read `--set name=value`."""
+    values: dict[str, int | float | bool] = {}
+    for text in sets or []:
+        name, equals, value = text.partition("=")
+        parsed = None
+        with suppress(UserError):
+            parsed = parse_yaml(value, "--set").value if equals else None
+        if not isinstance(parsed, int | float):
+            raise UserError(f"--set: write NAME=VALUE with a number, true or false, found '{text}'")
+        values[name.strip()] = parsed
+    return values
+
+
+def assigned(option: str, texts: list[str] | None) -> dict[str, str]:
+    """Return what `--option NAME=VALUE` says for each name."""
+    values: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"{option}: write NAME=VALUE, found '{text}'")
+        if name in values:
+            raise UserError(f"{option}: '{name}' is given twice")
+        values[name] = value
+    return values
+
+
+def find_nested(name: str, parameters: dict[str, int | float | bool]) -> Any:
+    """Return what a nested search found, if that is what is named."""
+    from nas_mer.runs import load_run, nested_of
+
+    if not (Path(name) / "run.json").is_file():
+        return None
+    run = load_run(Path(name), "search")
+    if run.config.protocol != "nested":
+        return None
+    if parameters:
+        raise UserError("--set: a nested search is retrained at the sizes that it was searched at")
+    return nested_of(run)
+
+
+def find_genotypes(
+    name: str, space: Path | None, parameters: dict[str, int | float | bool]
+) -> list[tuple[SearchSpace, Genotype]]:
+    """Return the genotypes that a file, a name or a search run stands for, at other sizes if some are given."""
+    path = Path(name)
+    if (path / "run.json").is_file():
+        found = [load_genotype(file, space) for file in (path / "genotypes").glob("*.yaml")]
+        found.sort(key=lambda pair: (pair[1].rank or 0, pair[1].label))
+        if not found:
+            raise UserError(f"{path}: has no genotypes; make them with: nas-mer derive {path}")
+    elif path.suffix in (".yaml", ".yml"):
+        found = [load_genotype(path, space)]
+    else:
+        found = [find_genotype(name, [str(space)] if space else [])]
+    if not parameters:
+        return found
+    resized = [(space.with_parameters(**parameters), genotype) for space, genotype in found]
+    return [(space, replace(genotype, parameters=dict(space.overrides))) for space, genotype in resized]

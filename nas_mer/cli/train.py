@@ -1,0 +1,183 @@
+"""`nas-mer demo`, `search`, `derive` and `retrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas_mer.cli.console import (
+    note,
+    out,
+    plural,
+    print_dataset,
+    print_genotypes,
+    print_json,
+    print_scores,
+    print_search,
+    progress_bar,
+)
+from nas_mer.cli.options import (
+    CheckpointOption,
+    DatasetOption,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    EpochsOption,
+    GroupOption,
+    JsonOption,
+    Order,
+    OutOption,
+    Protocol,
+    Relaxation,
+    RunArgument,
+    SeedsOption,
+    SetOption,
+    SpaceArgument,
+    TopOption,
+    WorkersOption,
+    find_genotypes,
+    find_nested,
+    parameters_of,
+)
+from nas_mer.space import SearchSpace
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Where to put it.", metavar="FOLDER")] = Path("runs/demo"),
+    workers: WorkersOption = None,
+) -> None:
+    """Run the whole chain on a small synthetic composite."""
+    from nas_mer.runs.demo import demo as run_demo
+
+    with progress_bar() as progress:
+        made = run_demo(folder, workers, progress)
+    print_dataset(made.prepared.dataset, folder / "data")
+    note(f"{plural(len(made.prepared.broken), 'clip')} with a wrong annotation, as real releases have some, left out")
+    print_search(made.search)
+    print_scores([made.retrain])
+    out.print("\nLook at:")
+    for picture in made.pictures:
+        out.print(f"  {picture}", soft_wrap=True)
+
+
+@app.command()
+def search(
+    space: SpaceArgument,
+    data: DatasetOption,
+    recipe: Annotated[
+        str, typer.Option(help="A search recipe: a YAML file, default or darts.", metavar="RECIPE")
+    ] = "default",
+    order: Annotated[Order | None, typer.Option(help="The hypergradient. [default: the recipe's]")] = None,
+    relaxation: Annotated[
+        Relaxation | None, typer.Option(help="What makes a mixture of alphas. [default: the recipe's]")
+    ] = None,
+    epochs: EpochsOption = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="shared: one search over the whole dataset; nested: one in each fold, without its subject."),
+    ] = Protocol.shared,
+    seeds: SeedsOption = 1,
+    top: TopOption = 3,
+    run_out: OutOption = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    group: GroupOption = None,
+    checkpoint_every: CheckpointOption = None,
+    engine: EngineOption = Engine.local,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a space and derive its best genotypes.
+
+    A supernet's weights and its architecture weights are trained in turn.
+    """
+    from nas_mer.runs import Compute, new_run_path
+    from nas_mer.runs import search as run_search
+    from nas_mer.search import load_search_recipe
+
+    found = SearchSpace.load(space, **parameters_of(sets))
+    chosen = load_search_recipe(recipe)
+    changes = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
+    chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    path = run_out or new_run_path("search", found.name)
+    compute = Compute(workers, device, group, checkpoint_every, engine.value)
+    with progress_bar(path) as progress:
+        run = run_search(found, data, chosen, path, seeds, top, protocol.value, compute, progress)
+    print_json(run.result) if as_json else print_search(run)
+
+
+@app.command()
+def derive(
+    run: RunArgument,
+    top: TopOption = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a search's best genotypes.
+
+    A search that is not finished is taken as far as it has come.
+    """
+    from nas_mer.runs import derive as derive_genotypes
+    from nas_mer.runs import load_run
+    from nas_mer.runs.searching import genotype_as_json
+
+    found = load_run(run, "search")
+    genotypes = derive_genotypes(found, top)
+    if not found.finished:
+        note(f"the search is not finished; continue it with: nas-mer runs resume {run}")
+    if as_json:
+        print_json({"genotypes": [genotype_as_json(genotype) for genotype in genotypes]})
+    else:
+        print_genotypes(genotypes, run)
+
+
+@app.command()
+def retrain(
+    genotypes: Annotated[
+        list[str], typer.Argument(help="Genotype files, names such as rcn-f, or search runs.", metavar="GENOTYPE")
+    ],
+    data: DatasetOption,
+    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")] = "default",
+    epochs: EpochsOption = None,
+    databases: Annotated[
+        str | None, typer.Option(help="Train and test on these only, as in smic,casme2.", metavar="NAME,NAME")
+    ] = None,
+    seeds: SeedsOption = 1,
+    run_out: OutOption = None,
+    space: Annotated[
+        Path | None, typer.Option(help="The space of genotype files that do not find theirs.", metavar="SPACE")
+    ] = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    group: GroupOption = None,
+    checkpoint_every: CheckpointOption = None,
+    engine: EngineOption = Engine.local,
+    as_json: JsonOption = False,
+) -> None:
+    """Train genotypes from scratch and score them.
+
+    Each subject is held out once (leave-one-subject-out, LOSO).
+    """
+    from nas_mer.runs import Compute, new_run_path
+    from nas_mer.runs import retrain as run_retrain
+    from nas_mer.train import Recipe, load_recipe
+
+    found: list[Any] = []
+    for name in genotypes:
+        nested = find_nested(name, parameters_of(sets))
+        found += [nested] if nested else find_genotypes(name, space, parameters_of(sets))
+    chosen = load_recipe(recipe, Recipe)
+    if epochs is not None:
+        chosen = chosen.model_copy(update={"epochs": epochs})
+    names = [one[1].label if isinstance(one, tuple) else one.name for one in found]
+    path = run_out or new_run_path("retrain", "-".join(names)[:60])
+    only = None if databases is None else [name.strip() for name in databases.split(",")]
+    compute = Compute(workers, device, group, checkpoint_every, engine.value)
+    with progress_bar(path) as progress:
+        run = run_retrain(found, data, chosen, path, only, seeds, compute, progress)
+    print_json(run.result) if as_json else print_scores([run])
