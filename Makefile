@@ -4,13 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types gallery clean
 
 demo: .venv/ready
 	$(BIN)/nas-mer demo --out $(DEMO)
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -18,6 +18,10 @@ lint: .venv/ready
 
 types: .venv/ready
 	$(BIN)/mypy
+
+gallery: .venv/ready
+	test -e $(DEMO)/report.html || $(MAKE) demo
+	$(BIN)/python docs/gallery.py $(DEMO)
 
 # Exact versions first: only then does pip take them instead of the newest, and torch without its GPU packages.
 .venv/ready: pyproject.toml constraints.txt

@@ -304,7 +304,7 @@ class Watch:
         self.begun, self.under_way = [], set()
 
     def __call__(self, done, total, text):
-        training, _, epoch = text.partition(", epoch ")
+        training, _, epoch = text.partition(";")[0].partition(", epoch ")
         if epoch == "1":
             self.begun.append(training)
         (self.under_way.add if epoch else self.under_way.discard)(training)

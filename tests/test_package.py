@@ -26,9 +26,14 @@ LAYERS = [
     "score",
     "view",
     "runs",
-    "console",
+    "export",
+    "report",
+    "demo",
     "cli",
 ]
+
+# What a notebook shows draws itself when it is shown.
+SHOWN = {"space/space.py": {"view"}, "space/genotype.py": {"view"}}
 
 
 class TestBuild:
@@ -70,7 +75,7 @@ class TestLayers:
         path = ROOT / "nas_mer" / layer
         for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
             below = {name for name in imported(file) if LAYERS.index(name) > LAYERS.index(layer)}
-            assert not below, f"{file} imports {below}"
+            assert below <= SHOWN.get(f"{layer}/{file.name}", set()), f"{file} imports {below}"
 
 
 def imported(file):
@@ -113,7 +118,7 @@ class TestWheel:
         assert "nas_mer/py.typed" in wheel.namelist()
 
     def test_it_holds_spaces_and_recipes(self, wheel):
-        spaces = {f"nas_mer/search_spaces/{file.name}" for file in (ROOT / "search_spaces").glob("*.yaml")}
+        spaces = {f"nas_mer/{file.relative_to(ROOT)}" for file in (ROOT / "search_spaces").rglob("*.yaml")}
         recipes = {str(path.relative_to(ROOT)) for path in (ROOT / "nas_mer").rglob("recipes/*.yaml")}
         assert len(spaces) >= 5
         assert len(recipes) >= 4
@@ -121,7 +126,7 @@ class TestWheel:
 
     def test_it_holds_nothing_else(self, wheel):
         kinds = {Path(name).suffix for name in wheel.namelist() if name.startswith("nas_mer/")}
-        assert kinds == {".py", ".yaml", ".typed"}
+        assert kinds == {".py", ".yaml", ".typed", ".jinja", ".css", ".js"}
 
     def test_spaces_are_found_beside_the_installed_package(self, wheel, tmp_path):
         wheel.extractall(tmp_path)

@@ -168,23 +168,20 @@ def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
     out.print(table)
 
 
-def print_scores(runs: list[Any], detail: bool = False) -> None:
-    """Print the scores of retraining runs, and what they lack."""
-    from nas_mer.runs import predictions
-    from nas_mer.runs.retraining import notes
-    from nas_mer.score import by_genotype, class_table, fullest, score_table
-    from nas_mer.score import score as score_predictions
+def print_scores(runs: list[Any], detail: bool = False, published: bool = False) -> None:
+    """Print the scores of retraining runs, what they lack, and what the paper reports of the same."""
+    from nas_mer.runs.scored import Scored
+    from nas_mer.score import class_table, score_table
 
-    for run in runs:
-        found = predictions(run)
-        rows = [score_predictions(*fullest(group)) for group in by_genotype(found).values()]
-        out.print(Text(str(run.path), "bold"), soft_wrap=True)
-        out.print(score_table(rows))
+    for scored in map(Scored, runs):
+        reported, others = (scored.published, scored.compared) if published else ({}, [])
+        out.print(Text(str(scored.run.path), "bold"), soft_wrap=True)
+        out.print(score_table(scored.rows, published=reported, compared=others))
         if detail:
-            for row in rows:
+            for row in scored.rows:
                 out.print(class_table(row))
-        for lack in notes(run, found):
-            note(lack)
+        for text in [*scored.notes, *(scored.remarks() if published else [])]:
+            note(text)
 
 
 def plural(count: int, noun: str) -> str:

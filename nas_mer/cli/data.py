@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nas_mer.cli.console import out, print_dataset, print_json, print_prepared, print_release, progress_bar
-from nas_mer.cli.options import DeviceOption, JsonOption, WorkersOption, assigned
+from nas_mer.cli.options import BoxOption, DeviceOption, JsonOption, WorkersOption, assigned, box_of
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 
@@ -124,10 +123,7 @@ def data_prepare(
         float, typer.Option(min=1, max=1000, help="How many times motion is magnified.", metavar="FACTOR")
     ] = 1,
     register: Annotated[bool, typer.Option("--register", help="Take the head's drift out.")] = False,
-    box: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y,W,H", help="Where the face is in raw frames. [default: it is detected]"),
-    ] = None,
+    box: BoxOption = None,
     keep: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where finished work is kept. [default: OUT.kept]")
     ] = None,
@@ -146,7 +142,7 @@ def data_prepare(
     Dataset.check_place(folder)
     place = folder.absolute()  # it has a name even if it is given as a dot
     how = Preparation(
-        size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=_box(box)
+        size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box)
     )
     target = str(devices(device)[0])
     given = {"smic": smic, "casme2": casme2, "samm": samm}
@@ -220,14 +216,3 @@ def data_show(
         )
     else:
         print_dataset(dataset, folder)
-
-
-def _box(text: str | None) -> tuple[int, int, int, int] | None:
-    """Return the four numbers of a box."""
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(re.fullmatch(r"\s*[0-9]+\s*", part) for part in parts):
-        raise UserError(f"--box: write X,Y,WIDTH,HEIGHT in whole pixels, as in 160,60,320,360, found '{text}'")
-    x, y, width, height = map(int, parts)
-    return x, y, width, height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -74,6 +75,9 @@ CheckpointOption = Annotated[
         help="Seconds between checkpoints; 0: every epoch. [default: 0 for a search, 10 for retraining]",
     ),
 ]  # fmt: skip
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Also write TensorBoard events, to RUN/tensorboard.")
+]
 EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
 SetOption = Annotated[
     list[str] | None,
@@ -81,6 +85,10 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 SpaceArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped space.", metavar="SPACE")]
+BoxOption = Annotated[
+    str | None,
+    typer.Option("--box", metavar="X,Y,W,H", help="Where the face is in raw frames. [default: it is detected]"),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 
@@ -109,6 +117,17 @@ def assigned(option: str, texts: list[str] | None) -> dict[str, str]:
             raise UserError(f"{option}: '{name}' is given twice")
         values[name] = value
     return values
+
+
+def box_of(text: str | None) -> tuple[int, int, int, int] | None:
+    """Return the four numbers of `--box`."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 4 or not all(re.fullmatch(r"\s*[0-9]+\s*", part) for part in parts):
+        raise UserError(f"--box: write X,Y,WIDTH,HEIGHT in whole pixels, as in 160,60,320,360, found '{text}'")
+    x, y, width, height = map(int, parts)
+    return x, y, width, height
 
 
 def find_nested(name: str, parameters: dict[str, int | float | bool]) -> Any:

@@ -2,39 +2,100 @@
 
 from __future__ import annotations
 
+import csv
+import re
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nas_mer.cli.console import out, print_json, print_scores
+from nas_mer.cli.console import note, out, print_json, print_scores
 from nas_mer.cli.options import JsonOption, SetOption, find_genotypes, parameters_of
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, read_yaml
+from nas_mer.files import read_yaml
 from nas_mer.space import SearchSpace
 
 app = typer.Typer()
+
+
+class Format(StrEnum):
+    """How scores are written."""
+
+    table = "table"
+    latex = "latex"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class View(StrEnum):
+    """What is drawn of a run: weights and history of a search, the others of a retraining."""
+
+    weights = "weights"
+    history = "history"
+    scores = "scores"
+    confusion = "confusion"
+    subjects = "subjects"
+    ranks = "ranks"
+    differences = "differences"
+    activation = "activation"
+
+
+class Font(StrEnum):
+    """The font of a picture's text."""
+
+    sans = "sans"
+    serif = "serif"
 
 
 @app.command()
 def score(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Retraining runs.")],
     detail: Annotated[bool, typer.Option("--detail", help="Also recalls and confusion matrices.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="For a terminal, a paper, a spreadsheet or a web page.")
+    ] = Format.table,
+    published: Annotated[bool, typer.Option("--published", help="Also what the paper reports of the same.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score retrained genotypes by UAR and UF1.
 
-    Over the predictions of all folds together, for the composite and for each database.
+    Over the predictions of all folds together, for the composite and for each database. In LaTeX and Markdown all runs
+    are one table; in CSV each genotype, seed (or mean) and database is a row with unrounded numbers.
     """
     from nas_mer.runs import load_run, predictions
     from nas_mer.runs.retraining import result_of
+    from nas_mer.runs.scored import Scored, scores_grid, scores_records
+    from nas_mer.score import class_table
+    from nas_mer.score.records import FIELDS
 
+    if as_json and (form is not Format.table or published):
+        raise UserError("--json: is a format of its own; leave out --format and --published")
+    if detail and form is Format.csv:
+        raise UserError("--detail: does not go with --format csv, whose rows are scores; it goes with all others")
     found = [load_run(run, "retrain") for run in runs]
     if as_json:
         results = [result_of(run, predictions(run)) for run in found]
         print_json({key: [part for result in results for part in result[key]] for key in ("scores", "means", "notes")})
+        return
+    if form is Format.table:
+        print_scores(found, detail, published)
+        return
+    scored = [Scored(run) for run in found]
+    if form is Format.csv:
+        table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(scores_records(scored, published))
     else:
-        print_scores(found, detail)
+        grids = [scores_grid(scored, published)]
+        grids += [class_table(row) for one in scored for row in one.rows if detail]
+        sys.stdout.write(
+            "\n\n".join(grid.latex() if form is Format.latex else grid.markdown() for grid in grids) + "\n"
+        )
+    for one in scored:
+        for text in [*one.notes, *(one.remarks() if published else [])]:
+            note(text)
 
 
 @app.command()
@@ -59,26 +120,84 @@ def compare(
 
 @app.command()
 def graph(
-    what: Annotated[str, typer.Argument(metavar="SPACE|GENOTYPE|RUN", help="What to draw.")],
-    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: svg, png or pdf.")],
-    history: Annotated[bool, typer.Option("--history", help="Draw a search run's weights over its epochs.")] = False,
+    what: Annotated[str, typer.Argument(metavar="SPACE|GENOTYPE|RUN[:GENOTYPE]", help="What to draw.")],
+    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The picture, by its suffix.")],
+    view: Annotated[
+        View | None,
+        typer.Option(
+            "--view",
+            metavar="VIEW",
+            help="Of a search weights or history, of a retraining scores, confusion, subjects, ranks, differences or "
+            "activation. [default: the first]",
+        ),
+    ] = None,
+    width: Annotated[
+        str | None,
+        typer.Option(
+            "--width",
+            metavar="WIDTH",
+            help="The room in a paper: column, page (IEEE's: 8.9, 18.2 cm) or a number such as 12.2cm.",
+        ),
+    ] = None,
+    font: Annotated[Font, typer.Option("--font", help="The text's; serif suits papers set in Times.")] = Font.sans,
     sets: SetOption = None,
 ) -> None:
-    """Draw a space, a genotype or a search's weights."""
+    """Draw a space, a genotype or what a run found.
+
+    Of a search: its architecture weights, or their history. Of a retraining: the scores of its genotypes, confusion
+    matrices, accuracy by subject, ranks by the search beside those by score, paired differences from the first
+    genotype, or what its networks look at. RUN:GENOTYPE draws one genotype alone, or the differences from it.
+    """
+    from nas_mer.view import Page, draw_architecture
+
+    path, name = _run_and_genotype(what)
+    is_run = (path / "run.json").is_file()
+    if view is not None and not is_run:
+        raise UserError(f"{what}: --view {view} needs a run")
+    with Page(None if width is None else _inches(width), font.value).applied():
+        if is_run:
+            _draw_run(path, name, view, file)
+        elif _is_space(what):
+            draw_architecture(SearchSpace.load(what, **parameters_of(sets)), file)
+        else:
+            ((space, genotype),) = find_genotypes(what, None, parameters_of(sets))
+            draw_architecture(space, file, genotype=genotype)
+    out.print(f"{file}", soft_wrap=True)
+
+
+def _draw_run(path: Path, genotype: str | None, view: View | None, file: Path) -> None:
+    """Draw a view of a run, or of one of its genotypes."""
     from nas_mer.runs import load_run
     from nas_mer.runs.pictures import draw_weight_history, draw_weights
-    from nas_mer.view import draw_architecture
+    from nas_mer.runs.score_pictures import RETRAIN_VIEWS
+    from nas_mer.view import save
 
-    if (Path(what) / "run.json").is_file():
-        (draw_weight_history if history else draw_weights)(load_run(Path(what), "search"), file)
-    elif history:
-        raise UserError(f"{what}: --history needs a search run")
-    elif _is_space(what):
-        draw_architecture(SearchSpace.load(what, **parameters_of(sets)), file)
-    else:
-        ((space, genotype),) = find_genotypes(what, None, parameters_of(sets))
-        draw_architecture(space, file, genotype=genotype)
-    out.print(f"{file}", soft_wrap=True)
+    run = load_run(path)
+    of_search = {View.weights: draw_weights, View.history: draw_weight_history}
+    views = list(of_search) if run.kind == "search" else [View(name) for name in RETRAIN_VIEWS]
+    view = view or views[0]
+    if view not in views:
+        raise UserError(f"{path}: is a {run.kind} run, of which --view draws {', '.join(views)}; found {view}")
+    if run.kind == "search":
+        if genotype is not None:
+            raise UserError(f"{path}:{genotype}: the weights of a search are drawn whole; leave out ':{genotype}'")
+        of_search[view](run, file)
+        return
+    picture = RETRAIN_VIEWS[view](run, genotype)
+    save(picture.figure, file)
+    for text in picture.notes:
+        note(text)
+
+
+def _inches(width: str) -> float:
+    """Return the width that `--width` asks for, in inches."""
+    from nas_mer.view.figures import INCH, WIDTHS
+
+    number = re.fullmatch(r"(\d+(?:\.\d+)?) ?cm", width)
+    inches = WIDTHS.get(width) or (float(number[1]) / INCH if number else 0.0)
+    if not inches:
+        raise UserError(f"--width: write {', '.join(WIDTHS)} or a number such as 12.2cm, found '{width}'")
+    return inches
 
 
 def _is_space(what: str) -> bool:
@@ -90,16 +209,20 @@ def _is_space(what: str) -> bool:
     return what in shipped_spaces()
 
 
+def _run_and_genotype(what: str) -> tuple[Path, str | None]:
+    """Return what `RUN` or `RUN:GENOTYPE` names."""
+    path, _, name = what.rpartition(":")
+    return (Path(path), name) if path and not Path(what).exists() else (Path(what), None)
+
+
 def _predictions_of(what: str) -> list[Any]:
     """Return the predictions, of all seeds, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
-    from nas_mer.runs import load_run, predictions
-    from nas_mer.score import by_genotype, fullest
+    from nas_mer.runs import load_run
+    from nas_mer.runs.scored import Scored
 
-    path, _, name = what.partition(":") if not Path(what).exists() else (what, "", "")
-    groups = by_genotype(predictions(load_run(Path(path), "retrain")))
-    if not name and len(groups) > 1:
+    path, name = _run_and_genotype(what)
+    groups = Scored(load_run(path, "retrain"), name).groups
+    if len(groups) > 1:
         raise UserError(f"{path}: holds {len(groups)} genotypes; name one, as in {path}:{next(iter(groups))}")
-    name = name or next(iter(groups))
-    if name not in groups:
-        raise UserError(f"{path}: has no genotype '{name}'{did_you_mean(name, groups)}")
-    return fullest(groups[name])
+    (group,) = groups.values()
+    return group

@@ -35,6 +35,7 @@ from nas_mer.cli.options import (
     SeedsOption,
     SetOption,
     SpaceArgument,
+    TensorboardOption,
     TopOption,
     WorkersOption,
     find_genotypes,
@@ -52,7 +53,7 @@ def demo(
     workers: WorkersOption = None,
 ) -> None:
     """Run the whole chain on a small synthetic composite."""
-    from nas_mer.runs.demo import demo as run_demo
+    from nas_mer.demo import demo as run_demo
 
     with progress_bar() as progress:
         made = run_demo(folder, workers, progress)
@@ -61,8 +62,8 @@ def demo(
     print_search(made.search)
     print_scores([made.retrain])
     out.print("\nLook at:")
-    for picture in made.pictures:
-        out.print(f"  {picture}", soft_wrap=True)
+    for page in made.pages:
+        out.print(f"  {page}", soft_wrap=True)
 
 
 @app.command()
@@ -90,6 +91,7 @@ def search(
     group: GroupOption = None,
     checkpoint_every: CheckpointOption = None,
     engine: EngineOption = Engine.local,
+    tensorboard: TensorboardOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search a space and derive its best genotypes.
@@ -107,7 +109,7 @@ def search(
     path = run_out or new_run_path("search", found.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_search(found, data, chosen, path, seeds, top, protocol.value, compute, progress)
+        run = run_search(found, data, chosen, path, seeds, top, protocol.value, compute, progress, tensorboard)
     print_json(run.result) if as_json else print_search(run)
 
 
@@ -157,6 +159,7 @@ def retrain(
     group: GroupOption = None,
     checkpoint_every: CheckpointOption = None,
     engine: EngineOption = Engine.local,
+    tensorboard: TensorboardOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train genotypes from scratch and score them.
@@ -179,5 +182,5 @@ def retrain(
     only = None if databases is None else [name.strip() for name in databases.split(",")]
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_retrain(found, data, chosen, path, only, seeds, compute, progress)
+        run = run_retrain(found, data, chosen, path, only, seeds, compute, progress, tensorboard)
     print_json(run.result) if as_json else print_scores([run])

@@ -2,7 +2,7 @@
 
 from nas_mer.data.dataset import CHANNELS, CLASSES, DATABASES, Dataset, Sample
 from nas_mer.data.importing import canonical_subject, import_maps, read_ground_truth
-from nas_mer.data.montage import montage
+from nas_mer.data.montage import montage, montage_figure
 from nas_mer.data.splits import Fold, bilevel_halves, loso_folds, subject_parts
 from nas_mer.data.synthetic import synth
 
@@ -18,6 +18,7 @@ __all__ = [
     "import_maps",
     "loso_folds",
     "montage",
+    "montage_figure",
     "read_ground_truth",
     "subject_parts",
     "synth",

@@ -202,19 +202,8 @@ class Dataset:
         )
 
     def resized(self, size: int) -> torch.Tensor:
-        """Return all maps as one float32 tensor `(N, 3, size, size)`.
-
-        Bilinear where maps grow, area averages where they shrink. Values are interpolated, not rescaled: flow stays
-        in pixels of the original map.
-        """
-        if self.maps.shape[2:] == (size, size):
-            return torch.from_numpy(np.array(self.maps))
-        method = cv2.INTER_AREA if max(self.maps.shape[2:]) > size else cv2.INTER_LINEAR
-        resized = np.empty((len(self), 3, size, size), dtype=np.float32)
-        for target, source in zip(resized, self.maps, strict=True):
-            image = np.ascontiguousarray(source.transpose(1, 2, 0))
-            target[:] = cv2.resize(image, (size, size), interpolation=method).transpose(2, 0, 1)
-        return torch.from_numpy(resized)
+        """Return all maps as one float32 tensor `(N, 3, size, size)`; see `resized`."""
+        return resized(self.maps, size)
 
     def save(self, path: Path) -> None:
         """Write the dataset as a folder of `maps.npy`, `samples.csv` and `dataset.json`, whole or not at all.
@@ -288,6 +277,22 @@ class Dataset:
                 f"{dataset.fingerprint}, recorded {header.fingerprint}); make the dataset again from its source"
             )
         return dataset
+
+
+def resized(maps: NDArray[np.float32], size: int) -> torch.Tensor:
+    """Return maps `(N, 3, H, W)` as a float32 tensor `(N, 3, size, size)` of its own.
+
+    Bilinear where maps grow, area averages where they shrink. Values are interpolated, not rescaled: flow stays in
+    pixels of the original map.
+    """
+    if maps.shape[2:] == (size, size):
+        return torch.from_numpy(np.array(maps))
+    method = cv2.INTER_AREA if max(maps.shape[2:]) > size else cv2.INTER_LINEAR
+    targets = np.empty((len(maps), 3, size, size), dtype=np.float32)
+    for target, source in zip(targets, maps, strict=True):
+        image = np.ascontiguousarray(source.transpose(1, 2, 0))
+        target[:] = cv2.resize(image, (size, size), interpolation=method).transpose(2, 0, 1)
+    return torch.from_numpy(targets)
 
 
 class _Header(BaseModel):

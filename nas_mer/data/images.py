@@ -1,7 +1,9 @@
-"""Images decoded and turned grey."""
+"""Images decoded and turned grey, and OpenCV kept quiet."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -18,11 +20,18 @@ def decoded(content: bytes, flags: int) -> NDArray[Any] | None:
     """
     if not content:
         return None
+    with quiet():
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    return image
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep OpenCV's log from stderr in the block."""
     level = _log.getLogLevel()
     _log.setLogLevel(_log.LOG_LEVEL_SILENT)
     try:
-        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        return image
+        yield
     finally:
         _log.setLogLevel(level)
 

@@ -101,6 +101,19 @@ def import_maps(
     )
 
 
+def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
+    """Read one flow map: an NPY file or a PNG whose channels are u, v and strain, as `import_maps` reads it.
+
+    Returns:
+        `(3, H, W)` float32, and its `u_mirror`: 1.0 if it was stretched to 0..1, else 0.0; see `Dataset`.
+
+    Raises:
+        UserError: the file is not readable or holds no such map.
+    """
+    maps, kind, _ = _read_files([path], "uvs")
+    return maps[0], kind.u_mirror
+
+
 def read_ground_truth(path: Path) -> dict[Key, str]:
     """Read the official ground truth: a CSV of database, subject, clip and label (0, 1, 2), with or without a header.
 

@@ -63,9 +63,7 @@ def montage(dataset: Dataset, path: Path, per_class: int = 6) -> None:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _FORMATS:
         raise UserError(f"{path}: pictures are written as {', '.join(_FORMATS)}{did_you_mean(kind, _FORMATS)}")
-    if per_class < 1:
-        raise UserError(f"at least one sample per class must be shown, found {per_class}")
-    figure = _drawn(dataset, per_class)
+    figure = montage_figure(dataset, per_class)
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with replacing(path) as fresh:
         figure.savefig(fresh, format=kind, dpi=200, metadata=undated)
@@ -86,7 +84,14 @@ def flow_colours(u: NDArray[np.floating], v: NDArray[np.floating]) -> Colours:
     return np.asarray(np.clip(1 - np.hypot(u, v)[..., None] * (1 - hue), 0, 1), np.float64)
 
 
-def _drawn(dataset: Dataset, per_class: int) -> Figure:
+def montage_figure(dataset: Dataset, per_class: int = 6) -> Figure:
+    """Draw what `montage` writes.
+
+    Raises:
+        UserError: `per_class` is less than 1.
+    """
+    if per_class < 1:
+        raise UserError(f"at least one sample per class must be shown, found {per_class}")
     groups = {
         (database, label): np.flatnonzero((dataset.databases == database) & (dataset.labels == label))
         for database in dataset.counts()
@@ -138,7 +143,7 @@ def _drawn(dataset: Dataset, per_class: int) -> Figure:
             name = sample.clip if sample.clip.startswith(sample.subject) else f"{sample.subject} {sample.clip}"
             write(left + _STRIP / 2, top - 0.02, name, ha="center", va="bottom", size=5.5)
     if framed:
-        show(_EDGE, high - _EDGE - _WHEEL, _WHEEL, _WHEEL, _wheel())
+        show(_EDGE, high - _EDGE - _WHEEL, _WHEEL, _WHEEL, flow_wheel())
     write(margin, high - _EDGE, "\n".join(caption), va="bottom", size=7)
     sheet.set(xlim=(0, wide), ylim=(high, 0), aspect="auto")
     return figure
@@ -153,25 +158,38 @@ def _title(dataset: Dataset) -> str:
 
 def _tiles(dataset: Dataset, index: int) -> list[list[NDArray[Any]]]:
     """Return a sample's pictures line by line; in those of its map rest is white, white and black."""
-    u, v, strain = dataset.maps[index]
-    if dataset.u_mirror:
-        u, v, strain = u - np.median(u), v - np.median(v), strain - strain.min()
-        reach_u, reach_v = np.abs(u).max(), np.abs(v).max()
-    else:
-        reach_u = reach_v = np.abs([u, v]).max()
-    u, v, strain = u / (reach_u or 1), v / (reach_v or 1), strain / (strain.max() or 1)
+    u, v, strain = centred(dataset.maps[index], dataset.u_mirror)
     signed, positive = matplotlib.colormaps["RdBu_r"], matplotlib.colormaps["magma"]
     lines: list[list[NDArray[Any]]] = [[signed(0.5 + 0.5 * u), signed(0.5 + 0.5 * v), positive(strain)]]
     if dataset.frames is not None:
         longest = np.hypot(u, v).max() or 1
-        onset, apex = (
-            frame[..., ::-1] if frame.ndim == 3 else np.dstack([frame] * 3) for frame in dataset.frames[index]
-        )
+        onset, apex = map(rgb, dataset.frames[index])
         lines.insert(0, [onset, apex, flow_colours(u / longest, v / longest)])
     return lines
 
 
-def _wheel() -> Colours:
+def centred(flow_map: NDArray[np.float32], u_mirror: float) -> tuple[NDArray[np.floating], ...]:
+    """Return u, v and strain `(H, W)` of a flow map for looking at: u and v in -1..1 with rest at 0, strain in 0..1.
+
+    Args:
+        flow_map: `(3, H, W)`.
+        u_mirror: see `Dataset`; of a stretched map the median stands for rest, and u and v have scales of their own.
+    """
+    u, v, strain = flow_map
+    if u_mirror:
+        u, v, strain = u - np.median(u), v - np.median(v), strain - strain.min()
+        reach_u, reach_v = np.abs(u).max(), np.abs(v).max()
+    else:
+        reach_u = reach_v = np.abs([u, v]).max()
+    return u / (reach_u or 1), v / (reach_v or 1), strain / (strain.max() or 1)
+
+
+def rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a frame, `(h, w, 3)` blue, green, red or `(h, w)` grey, as `(h, w, 3)` red, green, blue."""
+    return frame[..., ::-1] if frame.ndim == 3 else np.dstack([frame] * 3)
+
+
+def flow_wheel() -> Colours:
     """Return `(H, H, 4)`: the colour of each flow no longer than 1 in a circle; what is around it is transparent."""
     side = np.linspace(-1, 1, 121)
     u, v = np.meshgrid(side, side)

@@ -12,10 +12,9 @@ from torch import Tensor
 def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
     """Return how much each place of a state matters to the classes, by the classifier's own weights.
 
-    The source is pooled to `K x K` and weighed by the classifier's weights, which gives one map a class; each is
-    stretched to 0..1 per sample and their mean is the attention map (paper Eq. 7). Eq. 7 leaves the scale open; the
-    stretch keeps it in 0..1. Where the source has other channels than the classifier's features, the weights are
-    averaged over channels. A class map that is constant (up to rounding) attends everywhere alike: it counts as ones.
+    The source's class maps (see `class_maps`) are each stretched to 0..1 per sample, and their mean is the attention
+    map (paper Eq. 7). Eq. 7 leaves the scale open; the stretch keeps it in 0..1. A class map that is constant (up to
+    rounding) attends everywhere alike: it counts as ones.
 
     Args:
         source: `(N, C, H, W)`.
@@ -25,16 +24,33 @@ def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
     Returns:
         `(N, K * K)` in 0..1.
     """
-    maps = weight.unflatten(1, (-1, pool * pool))  # classes x M x K*K
-    pooled = pooled_to(source, pool)  # N x C x K*K
-    if pooled.shape[1] != maps.shape[1]:
-        maps = maps.mean(dim=1, keepdim=True).expand(-1, pooled.shape[1], -1)
-    activation = (pooled.unsqueeze(1) * maps).sum(dim=2)  # N x classes x K*K
+    activation = class_maps(source, weight, pool)
     low, high = activation.amin(dim=-1, keepdim=True), activation.amax(dim=-1, keepdim=True)
     rounding = 100 * torch.finfo(activation.dtype).eps * torch.maximum(high.abs(), low.abs())
     flat = high - low <= rounding
     stretched: Tensor = (activation - low) / (high - low).masked_fill(flat, 1.0)
     return stretched.masked_fill(flat, 1.0).mean(dim=1)
+
+
+def class_maps(source: Tensor, weight: Tensor, pool: int) -> Tensor:
+    """Return a state pooled to `K x K` and weighed by the classifier's weights, which gives one map a class.
+
+    Where the state has other channels than the classifier's features, the weights are averaged over channels.
+
+    Args:
+        source: `(N, C, H, W)`.
+        weight: the classifier's weight, `(classes, M * K * K)`; gradients flow through it.
+        pool: K.
+
+    Returns:
+        `(N, classes, K * K)`. Of the state that is classified, a class's map adds up to its logit less its bias.
+    """
+    maps = weight.unflatten(1, (-1, pool * pool))  # classes x M x K*K
+    pooled = pooled_to(source, pool)  # N x C x K*K
+    if pooled.shape[1] != maps.shape[1]:
+        maps = maps.mean(dim=1, keepdim=True).expand(-1, pooled.shape[1], -1)
+    activation: Tensor = (pooled.unsqueeze(1) * maps).sum(dim=2)
+    return activation
 
 
 def pooled_to(maps: Tensor, pool: int) -> Tensor:

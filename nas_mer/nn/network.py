@@ -45,13 +45,20 @@ class Network(nn.Module):
             x: `(N, C, H, W)` float, of the graph's input shape.
             mixture: the options' weights; a network without open decisions needs none.
         """
+        return self.classify(self.values(x, mixture)[self.graph.output])
+
+    def values(self, x: Tensor, mixture: Mixture | None = None) -> dict[str, Tensor]:
+        """Return the feature map `(N, C, H, W)` of every state, and the input, by name; arguments as of `forward`."""
         mixture = mixture or {}
         values = {INPUT: x}
         attend = functools.cache(lambda source: class_activation(values[source], self.head.weight, self.graph.pool))
         for state in self.graph.states:
             values[state.name] = self.states[_key(state.name)](values, attend, mixture)
-        features = pooled_to(values[self.graph.output], self.graph.pool)
-        return cast("Tensor", self.head(features.flatten(1)))
+        return values
+
+    def classify(self, output: Tensor) -> Tensor:
+        """Return logits `(N, classes)` of the output state's feature map."""
+        return cast("Tensor", self.head(pooled_to(output, self.graph.pool).flatten(1)))
 
 
 class _State(nn.Module):

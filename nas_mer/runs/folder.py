@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.files import Node, read_json, replacing, write_json, write_text
+from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
 
@@ -132,6 +134,17 @@ class Run(Generic[ConfigT]):
         if not self.finished:
             raise UserError(f"{self.path}: is not finished; continue it with: nas-mer runs resume {self.path}")
         return read_json(self.path / "result.json")
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "kind": self.kind,
+            "dataset": self.config.dataset.name,
+            "seeds": ", ".join(map(str, self.config.seeds)),
+            "started": f"{self.created:%Y-%m-%d %H:%M} UTC",
+            "finished": "yes" if self.finished else "no",
+            "command": shlex.join(self.about["command"]),
+        }
+        return Grid("", (Column("run", words=True), Column(self.name, words=True)), [[*rows.items()]]).html()
 
     def finish(self, result: object) -> None:
         """Write the result, which makes the run finished."""

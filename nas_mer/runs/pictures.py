@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas_mer.runs.folder import Run
 from nas_mer.runs.searching import SearchConfig, history, mean_weights, space_of
-from nas_mer.view import draw_architecture, draw_history
+from nas_mer.view import course, draw_architecture, draw_history
 
 
 def draw_weights(run: Run[SearchConfig], file: Path) -> None:
@@ -16,6 +16,7 @@ def draw_weights(run: Run[SearchConfig], file: Path) -> None:
 
 
 def draw_weight_history(run: Run[SearchConfig], file: Path) -> None:
-    """Draw the weights and losses of a search run over its epochs; also of a run in progress."""
-    found = history(run)
-    draw_history(found.weights(), space_of(run).decisions, found.losses(), file)
+    """Draw a search run over its epochs; also a run in progress."""
+    space, found = space_of(run), history(run)
+    weights = found.weights()
+    draw_history(weights, space.decisions, found.losses(), file, course(space, weights, run.config.top))

@@ -41,8 +41,9 @@ from nas_mer.runs.folder import (
     maps_of,
 )
 from nas_mer.runs.nested import Nested
-from nas_mer.runs.tensors import packed, read_tensors, write_tensors
-from nas_mer.score import Predictions, as_json, by_genotype, fullest, score
+from nas_mer.runs.tensorboard import Metrics, follow
+from nas_mer.runs.tensors import packed, read_tensor, read_tensors, write_tensors
+from nas_mer.score import Predictions, as_json, by_genotype, confusion, fullest, score, uar
 from nas_mer.space import INPUT, Genotype, Graph, SearchSpace, load_genotype, same_ops
 from nas_mer.train import Group, Inputs, Recipe, Replica, Trained, alike, quickest_group, train
 from nas_mer.workers import Report, Stopped
@@ -69,6 +70,7 @@ def retrain(
     seeds: int = 1,
     compute: Compute = Compute(),
     progress: Progress | None = None,
+    tensorboard: bool = False,
 ) -> Run[RetrainConfig]:
     """Retrain genotypes under leave-one-subject-out and keep every prediction.
 
@@ -83,6 +85,7 @@ def retrain(
         seeds: how many independent trainings of each fold, with seeds 0, 1, ...
         compute: where and how; no choice changes the result, but for rounding between devices and sizes of groups.
         progress: told of every epoch.
+        tensorboard: write TensorBoard events, too.
     """
     reference, data = DatasetReference.of(dataset, databases)
     folds = loso_folds(data)  # before a run is made: can it be split?
@@ -111,6 +114,8 @@ def retrain(
             above = "../" * (file.count("/") + 1)
             replace(genotype, space_file=f"{above}{space_file}").save(folder / "genotypes" / file)
         _write_rows(folder / "samples.csv", [SAMPLE_COLUMNS, *((*s.key, s.label) for s in data.samples)])
+        if tensorboard:
+            follow(folder)
 
     return continue_retrain(create_run(out, "retrain", config, fill), compute, progress)
 
@@ -123,17 +128,21 @@ def continue_retrain(
     if run.finished:
         return run
     dataset, recipe = run.config.dataset.load(), run.config.recipe
-    finished: dict[_Place, dict[str, Any]] = {}
-    missing: dict[_Place, Replica] = {}
+    finished: dict[Place, dict[str, Any]] = {}
+    missing: dict[Place, Replica] = {}
+    tests: dict[str, np.ndarray] = {}  # the held-out samples of each fold
+    standing = _Standing(dataset)
     for place, replica in _replicas(run, dataset):
+        tests[place.fold] = replica.test
         if place.file(run).is_file():
-            finished[place] = read_tensors(place.file(run))[1]
+            tensors, finished[place] = read_tensors(place.file(run))
+            standing.add(place, replica.test, tensors["logits"].numpy())
         else:
             missing[place] = replica
     total = len(finished) + len(missing)
-    run.write_metrics({**place.about, **about} for place, about in finished.items())
+    known = [{**place.about, **about} for place, about in finished.items()]
 
-    def keep(place: _Place, trained: Trained) -> None:
+    def keep(place: Place, trained: Trained) -> None:
         if place in finished:
             return
         losses = [loss if math.isfinite(loss) else None for loss in trained.losses]
@@ -141,7 +150,8 @@ def continue_retrain(
         write_tensors(place.file(run), packed({"logits": torch.from_numpy(trained.logits), **trained.weights}, about))
         place.checkpoint(run).unlink(missing_ok=True)
         finished[place] = about
-        run.add_metric({**place.about, **about})
+        standing.add(place, tests[place.fold], trained.logits)
+        metrics.add({**place.about, **about})
 
     def hear(task: _Task, heard: _Heard) -> None:
         for place, trained in heard.trained.items():
@@ -150,7 +160,8 @@ def continue_retrain(
             write_tensors(place.checkpoint(run), checkpoint)
         if progress:
             under_way = sum(place not in finished for place in task.places)
-            progress(len(finished) + under_way * heard.epoch / recipe.epochs, total, f"{task}, epoch {heard.epoch}")
+            done = len(finished) + under_way * heard.epoch / recipe.epochs
+            progress(done, total, f"{task}, epoch {heard.epoch}{standing}")
 
     every = CHECKPOINT_EVERY if compute.checkpoint_every is None else compute.checkpoint_every
 
@@ -158,18 +169,40 @@ def continue_retrain(
     def inputs(size: int) -> Inputs:
         return Inputs.of(maps_of(dataset, size), recipe.normalise, recipe.augment)
 
-    for size, tasks in _tasks(run, missing, compute, inputs).items():
-        shared = (inputs(size), recipe, every)
-        for task, trained in compute.each(_train, tasks, shared, hear, same_ops()):
-            for place, result in zip(task.places, trained, strict=True):
-                keep(place, result)
-            if progress:
-                progress(len(finished), total, str(task))
-    found = predictions(run)
+    with Metrics(run, known) as metrics:
+        for size, tasks in _tasks(run, missing, compute, inputs).items():
+            shared = (inputs(size), recipe, every)
+            for task, trained in compute.each(_train, tasks, shared, hear, same_ops()):
+                for place, result in zip(task.places, trained, strict=True):
+                    keep(place, result)
+                if progress:
+                    progress(len(finished), total, f"{task}{standing}")
+        found = predictions(run)
+        scores = result_of(run, found)
+        metrics.add_scores(scores["scores"])
     _write_predictions(run, found)
     shutil.rmtree(_checkpoints(run), ignore_errors=True)  # before the run is finished: then nobody looks at it again
-    run.finish(result_of(run, found))
+    run.finish(scores)
     return run
+
+
+class _Standing:
+    """How the genotypes of a run stand so far, over all folds and seeds that are trained."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.labels, self.classes = dataset.labels, len(dataset.classes)
+        self.counts: dict[str, np.ndarray] = {}
+
+    def add(self, place: Place, test: np.ndarray, logits: np.ndarray) -> None:
+        """Count what a network says of its held-out samples, `(T, classes)`; one that failed has no logits."""
+        if len(logits):
+            counts = confusion(self.labels[test], logits.argmax(axis=1), self.classes)
+            self.counts[place.genotype] = self.counts.get(place.genotype, 0) + counts
+
+    def __str__(self) -> str:
+        scores = sorted(((float(uar(counts)), name) for name, counts in self.counts.items()), reverse=True)
+        best = ", ".join(f"{name} {score:.3f}" for score, name in scores[:3])
+        return f"; UAR so far: {best}" if best else ""
 
 
 def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
@@ -181,11 +214,11 @@ def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
     samples, classes = _samples(run), run.config.classes
     failures = []
     parts: dict[tuple[str, int], list[tuple[list[Sample], np.ndarray]]] = {}
-    for place, (tensors, about) in _trained(run):
+    for place, (logits, about) in _trained(run):
         if about["failure"]:
             failures.append(f"{place.genotype}, {about['failure']}")
         else:
-            parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], tensors["logits"].numpy()))
+            parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], logits.numpy()))
     if failures and not parts:
         raise UserError(
             f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
@@ -195,7 +228,7 @@ def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
     found = []
     for (genotype, seed), folds in parts.items():
         rows = [sample for fold, _ in folds for sample in fold]
-        logits = np.concatenate([logits for _, logits in folds])
+        pooled = np.concatenate([logits for _, logits in folds])
         found.append(
             Predictions(
                 genotype=genotype,
@@ -205,8 +238,8 @@ def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
                 subjects=np.array([f"{s.database}/{s.subject}" for s in rows]),
                 clips=np.array([s.clip for s in rows]),
                 labels=np.array([classes.index(s.label) for s in rows]),
-                predicted=logits.argmax(axis=1),
-                logits=logits,
+                predicted=pooled.argmax(axis=1),
+                logits=pooled,
             )
         )
     return found
@@ -214,7 +247,7 @@ def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
 
 def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
     """Return what to know of a run's scores: what they lack and why, and which are optimistic."""
-    places = _places(run)
+    places = places_of(run)
     trained = {place: about["failure"] for place, (_, about) in _trained(run)}
     failed = defaultdict(list)
     for place, failure in trained.items():
@@ -251,8 +284,14 @@ def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a replica's results belong."""
+class Place:
+    """Where a replica's results belong.
+
+    Attributes:
+        genotype: its name in the run.
+        seed: the seed.
+        fold: the held-out subject, `database/subject`.
+    """
 
     genotype: str
     seed: int
@@ -260,9 +299,11 @@ class _Place:
 
     @property
     def about(self) -> dict[str, Any]:
+        """Its parts by name."""
         return {"genotype": self.genotype, "seed": self.seed, "fold": self.fold}
 
     def file(self, run: Run[RetrainConfig]) -> Path:
+        """Return where its logits and network are kept once it is trained."""
         return run.path / "replicas" / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
 
     def checkpoint(self, run: Run[RetrainConfig]) -> Path:
@@ -274,7 +315,7 @@ class _Place:
 class _Task:
     """Replicas to be trained as one program, from their states on where they have some."""
 
-    places: tuple[_Place, ...]
+    places: tuple[Place, ...]
     replicas: tuple[Replica, ...]
     states: tuple[Mapping[str, torch.Tensor], ...] | None
 
@@ -288,8 +329,8 @@ class _Heard:
     """What a task tells of itself after an epoch."""
 
     epoch: int
-    trained: Mapping[_Place, Trained]
-    checkpoints: Mapping[_Place, bytes]
+    trained: Mapping[Place, Trained]
+    checkpoints: Mapping[Place, bytes]
 
 
 def _train(task: _Task, report: Report, inputs: Inputs, recipe: Recipe, checkpoint_every: float) -> list[Trained]:
@@ -313,28 +354,28 @@ def _train(task: _Task, report: Report, inputs: Inputs, recipe: Recipe, checkpoi
     return train(task.replicas, after_epoch, inputs.to(report.device), recipe, task.states)
 
 
-def _replicas(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[_Place, Replica]]:
+def _replicas(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[Place, Replica]]:
     """Iterate over all that a run trains, seed by seed, so that one looked at early compares all its genotypes."""
     folds = loso_folds(dataset)
     load = functools.cache(load_genotype)
     known: dict[str, Graph] = {}
     found: dict[tuple[str, str], tuple[str, Graph]] = {}
     for name, fold in itertools.product(run.config.genotypes, folds):
-        space, genotype = load(_file(run, name, fold.subject))
+        space, genotype = load(genotype_file(run, name, fold.subject))
         if genotype.digest not in known:
             known[genotype.digest] = space.freeze(genotype)
         found[name, fold.subject] = genotype.digest, known[genotype.digest]
     for seed, name, fold in itertools.product(run.config.seeds, run.config.genotypes, folds):
         digest, graph = found[name, fold.subject]
-        yield _Place(name, seed, fold.subject), Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
+        yield Place(name, seed, fold.subject), Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
 
 
 def _tasks(
-    run: Run[RetrainConfig], missing: Mapping[_Place, Replica], compute: Compute, inputs: Callable[[int], Inputs]
+    run: Run[RetrainConfig], missing: Mapping[Place, Replica], compute: Compute, inputs: Callable[[int], Inputs]
 ) -> dict[int, list[_Task]]:
     """Return what is to be done, by the size of its maps."""
     states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
-    groups: dict[Any, list[_Place]] = defaultdict(list)
+    groups: dict[Any, list[Place]] = defaultdict(list)
     for place, replica in missing.items():
         epoch = len(states[place]["losses"]) if place in states else 0
         groups[epoch, *alike(replica, run.config.recipe)].append(place)
@@ -366,20 +407,20 @@ def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
     return folds
 
 
-def _file(run: Run[RetrainConfig], genotype: str, fold: str) -> Path:
+def genotype_file(run: Run[RetrainConfig], genotype: str, fold: str) -> Path:
     """Return where a genotype lies; that of a nested search has a file for each fold."""
     folder = run.path / "genotypes" / genotype
     return folder / f"{fold}.yaml" if folder.is_dir() else folder.with_name(f"{genotype}.yaml")
 
 
-def _places(run: Run[RetrainConfig]) -> list[_Place]:
+def places_of(run: Run[RetrainConfig]) -> list[Place]:
     """Return the places of all replicas that a run asks for."""
-    return [_Place(*about) for about in itertools.product(run.config.genotypes, run.config.seeds, _samples(run))]
+    return [Place(*about) for about in itertools.product(run.config.genotypes, run.config.seeds, _samples(run))]
 
 
-def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[_Place, tuple[Mapping[str, torch.Tensor], dict[str, Any]]]]:
-    """Iterate over the replicas that are trained, with what their files hold."""
-    return ((place, read_tensors(place.file(run))) for place in _places(run) if place.file(run).is_file())
+def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[Place, tuple[torch.Tensor, dict[str, Any]]]]:
+    """Iterate over the replicas that are trained, with their logits and what their files say of them."""
+    return ((place, read_tensor(place.file(run), "logits")) for place in places_of(run) if place.file(run).is_file())
 
 
 def _distinctly_named(

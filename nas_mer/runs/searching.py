@@ -25,6 +25,7 @@ from nas_mer.data import Dataset, bilevel_halves, loso_folds
 from nas_mer.errors import UserError
 from nas_mer.files import SCRATCH, replacing, sweep, write_text
 from nas_mer.runs.folder import Config, DatasetReference, Progress, Run, check_input, create_run, maps_of
+from nas_mer.runs.tensorboard import Metrics, follow
 from nas_mer.runs.tensors import packed, unpacked, write_tensors
 from nas_mer.search import BilevelSearch, Epoch, SearchRecipe, SearchReplica
 from nas_mer.search.decided import overlap, verdict
@@ -126,6 +127,7 @@ def search(
     protocol: Protocol = "shared",
     compute: Compute = Compute(),
     progress: Progress | None = None,
+    tensorboard: bool = False,
 ) -> Run[SearchConfig]:
     """Search a space and derive its best genotypes.
 
@@ -143,6 +145,7 @@ def search(
             leave-one-subject-out, on its training subjects alone, and gives each fold a genotype of its own.
         compute: where and how; no choice changes the result, but for rounding between devices and sizes of groups.
         progress: told of every epoch.
+        tensorboard: write TensorBoard events, too.
     """
     reference, data = DatasetReference.of(dataset)
     check_input(space, data)
@@ -159,7 +162,13 @@ def search(
     for _ in _replicas(config, data):  # before a run is made: can it be split?
         pass
     compute.check()
-    run = create_run(out, "search", config, lambda folder: write_text(folder / "space.yaml", space.source))
+
+    def fill(folder: Path) -> None:
+        write_text(folder / "space.yaml", space.source)
+        if tensorboard:
+            follow(folder)
+
+    run = create_run(out, "search", config, fill)
     return continue_search(run, compute, progress)
 
 
@@ -176,7 +185,14 @@ def continue_search(
     states = {member: _read(run, member) for member in replicas}
     inputs = Inputs.of(maps_of(dataset, space.graph.shapes[INPUT].height), config.recipe.normalise)
     lengths = {member: len(state.epochs) for member, state in states.items()}
-    run.write_metrics({**m.about, **asdict(epoch)} for m, state in states.items() for epoch in state.epochs)
+    weights = {member: state.epochs[-1].weights for member, state in states.items() if state.epochs}
+    known = [{**m.about, **asdict(epoch)} for m, state in states.items() for epoch in state.epochs]
+
+    def best() -> str:
+        """Return the genotype that would be derived now, in words."""
+        means = {name: np.mean([of[name] for of in weights.values()], axis=0) for name in space.decisions}
+        choices, _ = next(space.combinations.best(_by_option(space, means)))
+        return ", ".join(f"{decision} {option}" for decision, option in choices.items())
 
     def keep(_: object, checkpoints: Mapping[Member, bytes]) -> None:
         for member, checkpoint in checkpoints.items():
@@ -185,16 +201,19 @@ def continue_search(
                 continue  # of a task that is done again, because its process was lost
             write_tensors(member.file(run), checkpoint)
             for epoch in epochs[lengths[member] :]:
-                run.add_metric({**member.about, **asdict(epoch)})
+                metrics.add({**member.about, **asdict(epoch)})
             lengths[member] = len(epochs)
+            if epochs:
+                weights[member] = epochs[-1].weights
             if progress and epochs:
-                total = config.recipe.epochs * len(replicas)
-                progress(sum(lengths.values()), total, f"{member}: validation UAR {epochs[-1].valid_uar:.3f}")
+                total, now = config.recipe.epochs * len(replicas), f"validation UAR {epochs[-1].valid_uar:.3f}"
+                progress(sum(lengths.values()), total, f"{member}: {now}; best so far: {best()}")
 
     tasks = _tasks(replicas, states, config.recipe, compute)
     shared = (space.graph, inputs, config.recipe, compute.checkpoint_every or 0.0)
-    for task, checkpoints in compute.each(_search, tasks, shared, keep, same_ops()):
-        keep(task, checkpoints)
+    with Metrics(run, known, space.decisions) as metrics:
+        for task, checkpoints in compute.each(_search, tasks, shared, keep, same_ops()):
+            keep(task, checkpoints)
     genotypes = derive(run, config.top)
     run.finish(_result(run, space, genotypes))
     return run

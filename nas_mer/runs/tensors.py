@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -46,9 +47,26 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: it is damaged.
     """
-    try:
+    with _refusing_damage(path):
         return unpacked(path.read_bytes())
-    except ValueError as error:
+
+
+def read_tensor(path: Path, name: str) -> tuple[Tensor, dict[str, Any]]:
+    """Read one tensor of a file that `write_tensors` wrote, and its JSON values.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with _refusing_damage(path), safe_open(path, "pt") as file:
+        about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+        return file.get_tensor(name), about
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, ValueError) as error:
         raise UserError(
             f"{path}: is damaged ({error}); delete it, and result.json where its run has one, "
             "and resuming the run makes it again"

@@ -119,6 +119,11 @@ class Comparison:
             "databases": {name: _contrast_as_json(part) for name, part in self.databases.items()},
         }
 
+    def _repr_html_(self) -> str:
+        from nas_mer.score.tables import comparison_table  # tables are made of comparisons
+
+        return comparison_table(self).html()
+
 
 def compare(
     a: Sequence[Predictions], b: Sequence[Predictions], resamples: int = RESAMPLES, seed: int = 0

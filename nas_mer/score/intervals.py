@@ -12,6 +12,7 @@ of K-fold cross-validation", JMLR 2004).
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,8 @@ def resample_subjects(predictions: Predictions, resamples: int = RESAMPLES, seed
     """Draw subjects with replacement within each database.
 
     Returns:
-        `(resamples, S)`: how often each subject is drawn, whole numbers; subjects in the order of their names.
+        `(resamples, S)`: how often each subject is drawn, whole numbers; subjects in the order of their names. The
+        array is shared and cannot be written to.
 
     Raises:
         UserError: `resamples` is negative.
@@ -66,12 +68,18 @@ def resample_subjects(predictions: Predictions, resamples: int = RESAMPLES, seed
     if resamples < 0:
         raise UserError(f"the number of resamples must be at least 0, found {resamples}")
     _, first = np.unique(predictions.subjects, return_index=True)
-    databases = predictions.databases[first]
+    return _draws(tuple(predictions.databases[first].tolist()), resamples, seed)
+
+
+@lru_cache(maxsize=8)
+def _draws(databases: tuple[str, ...], resamples: int, seed: int) -> Floats:
+    """Return the draws of subjects of these databases: a report asks for the same ones a hundred times."""
     rng = np.random.default_rng(seed)
     draws = np.empty((resamples, len(databases)))
     for database in np.unique(databases):
-        members = np.flatnonzero(databases == database)
+        members = np.flatnonzero(np.array(databases) == database)
         draws[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    draws.setflags(write=False)
     return draws
 
 

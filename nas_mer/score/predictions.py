@@ -62,6 +62,12 @@ class Predictions:
     def __str__(self) -> str:
         return f"{self.genotype} (seed {self.seed})"
 
+    def _repr_html_(self) -> str:
+        from nas_mer.score.scores import score  # scores are made of predictions
+        from nas_mer.score.tables import class_table
+
+        return class_table(score(self, resamples=0)).html()
+
     @property
     def folds(self) -> int:
         """The number of distinct subjects, each of which was held out once."""

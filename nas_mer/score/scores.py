@@ -43,6 +43,11 @@ class Score:
     recalls: NDArray[np.float64]
     confusion: NDArray[np.int64]
 
+    def _repr_html_(self) -> str:
+        from nas_mer.score.tables import part_table  # tables are made of scores
+
+        return part_table(self).html()
+
 
 @dataclass(frozen=True, eq=False)
 class ScoreRow:
@@ -61,6 +66,11 @@ class ScoreRow:
     classes: tuple[str, ...]
     composite: Score
     databases: Mapping[str, Score]
+
+    def _repr_html_(self) -> str:
+        from nas_mer.score.tables import score_table
+
+        return score_table([self]).html()
 
 
 def by_genotype(predictions: Iterable[Predictions]) -> dict[str, list[Predictions]]:

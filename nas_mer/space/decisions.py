@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 Choices = dict[str, str]
 """One option for each decision."""
@@ -143,11 +144,26 @@ class Decisions:
         """Iterate over all combinations that keep the rules, in the order of their options."""
         return (choices for choices, _ in self.best({n: dict.fromkeys(o, 1.0) for n, o in self.options.items()}))
 
-    def best(self, weights: Weights) -> Iterator[tuple[Choices, float]]:
-        """Iterate over the combinations from the greatest joint weight to the smallest.
+    @cached_property
+    def free(self) -> frozenset[tuple[str, str]]:
+        """The (decision, option) that do not count in a joint weight: dropped edges of a keeping rule."""
+        return frozenset(
+            (name, option)
+            for rule in self.rules
+            if rule.keeps
+            for name, kept in rule.matches.items()
+            for option in self.options[name]
+            if option not in kept
+        )
 
-        The joint weight is the product over decisions of the chosen options' weights (dropped edges of a keeping rule
-        count 1). Ties are broken by the options' order, decision by decision.
+    def joint(self, choices: Mapping[str, str], weights: Weights) -> float:
+        """Return the joint weight of a combination: the product over decisions of the chosen options' weights."""
+        return math.prod(weights[name][option] for name, option in choices.items() if (name, option) not in self.free)
+
+    def best(self, weights: Weights) -> Iterator[tuple[Choices, float]]:
+        """Iterate over the combinations from the greatest joint weight (see `joint`) to the smallest.
+
+        Ties are broken by the options' order, decision by decision.
 
         Returns:
             an iterator over (combination, joint weight).
@@ -183,10 +199,7 @@ class Decisions:
 
     def _values(self, name: str, weights: Mapping[str, float]) -> dict[str, int]:
         """Return the log weight of each option as a whole number of units."""
-        free = [rule.matches[name] for rule in self.rules if rule.keeps and name in rule.matches]
         return {
-            option: 0
-            if any(option not in kept for kept in free)
-            else round(math.log(max(weights[option], _LEAST)) / _UNIT)
+            option: 0 if (name, option) in self.free else round(math.log(max(weights[option], _LEAST)) / _UNIT)
             for option in self.options[name]
         }

@@ -6,12 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from nas_mer.errors import UserError
 from nas_mer.files import read_yaml, write_yaml
+
+if TYPE_CHECKING:
+    from nas_mer.space.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,28 @@ class Genotype:
             file.origin,
             file.space.file,
         )
+
+    def _repr_svg_(self) -> str | None:
+        from nas_mer.view import architecture_figure, svg_of
+
+        if (space := self._shipped()) is None:
+            return None
+        return svg_of(architecture_figure(space, genotype=self), f"genotype-{self.digest}", f"genotype {self.label}")
+
+    def _repr_html_(self) -> str | None:
+        if self._shipped() is not None:
+            return None  # a notebook would prefer it to the drawing
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(to)}</td></tr>" for name, to in self.choices.items())
+        return f"<table><caption>genotype {escape(self.label)} of {escape(self.space)}</caption>{rows}</table>"
+
+    def _shipped(self) -> SearchSpace | None:
+        """Return its space, at its sizes, if that is a shipped one: what it was read from it does not know."""
+        from nas_mer.space.space import SearchSpace, shipped_spaces
+
+        try:
+            return SearchSpace.load(shipped_spaces()[self.space]).accept(self)
+        except (KeyError, UserError):
+            return None
 
 
 class _Space(BaseModel):

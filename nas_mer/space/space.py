@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -195,13 +195,18 @@ class SearchSpace:
     def _genotype(self, choices: Mapping[str, str], **about: Any) -> Genotype:
         return Genotype(self.name, self.hash, dict(choices), dict(self.overrides), **about)
 
+    def _repr_svg_(self) -> str:
+        from nas_mer.view import architecture_figure, svg_of
+
+        return svg_of(architecture_figure(self), f"space-{self.hash}", f"search space {self.name}")
+
 
 def shipped_spaces() -> dict[str, Path]:
     """Return the files of the spaces that come with the package, by name."""
     package = Path(str(files("nas_mer")))
     # In an installed package the spaces lie inside it, in a checkout beside it.
     folder = next((f for f in (package / "search_spaces", package.parent / "search_spaces") if f.is_dir()), package)
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {file.stem: file for file in sorted(folder.rglob("*.yaml"), key=lambda file: file.stem)}
 
 
 def find_genotype(name: str, spaces: Sequence[str] = ()) -> tuple[SearchSpace, Genotype]:
@@ -215,12 +220,22 @@ def find_genotype(name: str, spaces: Sequence[str] = ()) -> tuple[SearchSpace, G
         UserError: no space names such a genotype.
     """
     known: list[str] = []
-    for file in [*spaces, *shipped_spaces()]:
+    for file in spaces:
         space = SearchSpace.load(file)
         if name in space.named:
             return space, space.genotype(name)
         known.extend(space.named)
-    raise UserError(f"no genotype is called '{name}'{did_you_mean(name, known)}")
+    shipped = _shipped_genotypes()
+    if name not in shipped:
+        raise UserError(f"no genotype is called '{name}'{did_you_mean(name, [*known, *shipped])}")
+    space = SearchSpace.load(shipped[name])
+    return space, space.genotype(name)
+
+
+@cache
+def _shipped_genotypes() -> dict[str, Path]:
+    """Return the shipped files by the genotypes that they name; to read them all as spaces would take seconds."""
+    return {name: file for file in shipped_spaces().values() for name in read_yaml(file).value.get("genotypes", ())}
 
 
 def load_genotype(path: Path, space_file: Path | None = None) -> tuple[SearchSpace, Genotype]:

@@ -1,16 +1,32 @@
-"""Pictures: architectures as graphs, and the curves of a search."""
+"""Pictures: architectures as graphs, the curves of a search, scores."""
 
+from nas_mer.view.activation import Look, look_figure
 from nas_mer.view.architecture import architecture, decidedness
+from nas_mer.view.course import Course, course, settled
 from nas_mer.view.curves import draw_history, history_figure
-from nas_mer.view.figures import save
+from nas_mer.view.figures import Page, save
 from nas_mer.view.graph import architecture_figure, draw_architecture
+from nas_mer.view.scores import confusion_figure, differences_figure, ranks_figure, scores_figure, subjects_figure
+from nas_mer.view.svg import svg_of
 
 __all__ = [
+    "Course",
+    "Look",
+    "Page",
     "architecture",
     "architecture_figure",
+    "confusion_figure",
+    "course",
     "decidedness",
+    "differences_figure",
     "draw_architecture",
     "draw_history",
     "history_figure",
+    "look_figure",
+    "ranks_figure",
     "save",
+    "scores_figure",
+    "settled",
+    "subjects_figure",
+    "svg_of",
 ]

@@ -64,7 +64,8 @@ def architecture(space: SearchSpace, weights: Weights | None = None, genotype: G
     only what the genotype leaves.
 
     Graph attributes: `space` (its name), `title`, `size`, `input` (text), `genotype` (or None), `weighed` (bool),
-    `decisions` (decision -> tuple of `Option`), `zeros` (the (decision, option) that cut an edge) and `repetitions`.
+    `decisions` (decision -> tuple of `Option`), `joint` (the product of the weights of the chosen options, or None),
+    `free` (the (decision, option) that do not count in it), `zeros` (those that cut an edge) and `repetitions`.
 
     Node attributes: `kind` ("input", "state" or "head"); `label`; `shape` (`16x20x20`); `layer`, the longest way from
     the input; `combine` ("sum" or "concat"); `ops`, what the module does whatever is chosen; `decision` and `options`
@@ -145,6 +146,8 @@ class _Architecture:
             genotype=genotype,
             weighed=weights is not None,
             decisions={name: self._options(name, options) for name, options in whole.decisions.items()},
+            joint=None if weights is None or genotype is None else space.combinations.joint(genotype.choices, weights),
+            free=space.combinations.free,
             zeros=frozenset(_zeros(whole)),
             repetitions=whole.repetitions,
         )
@@ -197,7 +200,7 @@ class _Architecture:
             key=str((about["kind"], about["name"], choices)),
             choices=choices,
             label=", ".join(choices.values()),
-            weight=None if self.weights is None else math.prod(self.weights[d][o] for d, o in choices.items()),
+            weight=None if self.weights is None else _product(self.weights, choices),
             chosen=self._chosen(choices),
             zero=is_none(module),
             ops=tuple(_ops(module)),
@@ -338,12 +341,17 @@ def _op(op: Op) -> Iterator[str]:
     # What the map's shape shows, or hardly anyone asks, is left out.
     silent = {"channels", "bias", "kernel", "padding", *kind.references}
     shown = {key: value for key, value in op.args if key not in silent and value != kind.defaults.get(key)}
-    if len(kind.types) == 1 and shown:
-        yield f"{name} {next(iter(shown.values()))}"
+    texts = {key: ", ".join(map(str, value)) if isinstance(value, tuple) else value for key, value in shown.items()}
+    if len(kind.types) == 1 and texts:
+        yield f"{name} {next(iter(texts.values()))}"
         return
     yield name
-    for key, value in shown.items():
-        yield f"{key} {', '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    for key, text in texts.items():
+        yield f"{key} {text}"
+
+
+def _product(weights: Weights, choices: Mapping[str, str]) -> float:
+    return math.prod((weights[decision][option] for decision, option in choices.items()), start=1.0)
 
 
 def _times(shape: Shape) -> str:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
+from urllib.parse import quote, urlencode
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon, Rectangle
 from matplotlib.path import Path as Curve
 
 from nas_mer.view.figures import FAINT, INK, SMALL, Colour, text_width
 
 Point = tuple[float, float]
+Choices = Mapping[str, str]
+"""Decision -> option."""
 
 LEADING = 1.5  # of the font's size
-METER = 0.45  # the length of a meter in inches
+METER = 0.45  # the length of a full meter in inches
+UNSEEN = 0.001  # the opacity of what is not seen; with none at all matplotlib would leave it out
+_HEAD = 6.0, 5.4  # the length and the width of an arrow's head in points
+
+
+def mark(role: str, *ways: Choices) -> str:
+    """Return the name of an artist whose look depends on weights: `role|decision=option&decision2=option2;...`.
+
+    Its weight is the sum over ways of the product of their options' weights. Names are URL-quoted. A canvas ends the
+    name with `|n`, so that it is unique; in an SVG file it is the id of the artist's group.
+    """
+    return f"{role}|{';'.join(urlencode(way, quote_via=quote) for way in ways)}"
 
 
 class Canvas:
     """A page whose unit is the inch, with its origin in the upper left corner and y downwards."""
 
     def __init__(self) -> None:
+        self._marks: Counter[str] = Counter()
         self.figure = Figure()
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
@@ -45,10 +63,11 @@ class Canvas:
         bold: bool = False,
         align: Literal["left", "center", "right"] = "left",
         behind: Colour | None = None,
+        mark: str = "",
     ) -> None:
         """Write one line, its capitals centred on `y`, with a coloured ground `behind` it."""
         ground = None if behind is None else {"facecolor": behind, "edgecolor": "none", "boxstyle": "round,pad=0.15"}
-        self.axes.text(
+        written = self.axes.text(
             x,
             y + 0.365 * size / 72,
             text,
@@ -61,28 +80,39 @@ class Canvas:
             zorder=9,
             parse_math=False,
         )
+        self._mark(written, mark)
 
     def box(
-        self, x: float, y: float, width: float, height: float, face: Colour, edge: Colour = INK, line: float = 0.8
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        face: Colour,
+        edge: Colour = INK,
+        opacity: float = 1.0,
+        mark: str = "",
     ) -> None:
-        """Draw a box with round corners; (x, y) is its upper left one."""
+        """Draw a box with round corners; (x, y) is its upper left one. The opacity and the name are its outline's."""
         shape = f"round,pad=0,rounding_size={min(0.06, height / 3)}"
-        self.axes.add_artist(
-            FancyBboxPatch((x, y), width, height, shape, facecolor=face, edgecolor=edge, linewidth=line, zorder=5)
+        self._add(FancyBboxPatch((x, y), width, height, shape, facecolor=face, linewidth=0, zorder=5))
+        outline = FancyBboxPatch(
+            (x, y), width, height, shape, fill=False, edgecolor=edge, linewidth=0.8, alpha=opacity, zorder=5
         )
+        self._add(outline, mark)
 
-    def bar(self, x: float, y: float, width: float, height: float, face: Colour) -> None:
+    def bar(self, x: float, y: float, width: float, height: float, face: Colour, mark: str = "") -> None:
         """Fill a rectangle; (x, y) is its upper left corner."""
-        self.axes.add_artist(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6))
+        self._add(Rectangle((x, y), width, height, facecolor=face, linewidth=0, zorder=6), mark)
 
-    def frame(self, x: float, y: float, width: float, height: float) -> None:
-        """Draw the outline of a rectangle; (x, y) is its upper left corner."""
-        outline = Rectangle((x, y), width, height, facecolor="none", edgecolor=INK, linewidth=0.9, zorder=7)
-        self.axes.add_artist(outline)
+    def frame(self, x: float, y: float, width: float, height: float, shown: bool, mark: str) -> None:
+        """Draw the outline of a rectangle, invisible unless `shown`; (x, y) is its upper left corner."""
+        alpha = 1.0 if shown else UNSEEN
+        self._add(Rectangle((x, y), width, height, fill=False, edgecolor=INK, linewidth=1, alpha=alpha, zorder=7), mark)
 
     def disc(self, x: float, y: float, radius: float, face: Colour, edge: Colour = INK) -> None:
         """Draw a filled circle."""
-        self.axes.add_artist(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
+        self._add(Circle((x, y), radius, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=5))
 
     def line(
         self,
@@ -91,24 +121,58 @@ class Canvas:
         width: float = 1.0,
         arrow: bool = False,
         curved: bool = False,
-        above: bool = False,
+        opacity: float = 1.0,
+        dashes: Sequence[float] = (),
+        mark: str = "",
     ) -> None:
-        """Draw a line through points, or the curve of four control points; `above` other lines, but below boxes."""
+        """Draw a line through points, or the curve of four control points, below boxes.
+
+        Args:
+            points: at least two.
+            colour: of the line and its head.
+            width: in points.
+            arrow: whether a head stands at its end; it is as large whatever the width.
+            curved: whether the points are control points.
+            opacity: 0..1.
+            dashes: the lengths of dashes and gaps in points; none for a solid line.
+            mark: the name of the line and of its head.
+        """
+        if arrow:
+            points = [*points[:-1], self._head(points[-2], points[-1], colour, opacity, mark)]
         codes = [Curve.MOVETO, *([Curve.CURVE4] * 3 if curved else [Curve.LINETO] * (len(points) - 1))]
-        self.axes.add_artist(
-            FancyArrowPatch(
-                path=Curve(points, codes),
-                arrowstyle="-|>,head_length=0.45,head_width=0.2" if arrow else "-",
-                mutation_scale=8 + 2 * width,
-                color=colour,
-                linewidth=width,
-                capstyle="butt" if arrow else "round",
-                joinstyle="miter" if arrow else "round",
-                shrinkA=0,
-                shrinkB=0,
-                zorder=3 if above else 2,
-            )
+        # matplotlib takes dashes in units of the line's width.
+        style = (0, tuple(length / width for length in dashes)) if dashes else "solid"
+        line = PathPatch(
+            Curve(points, codes),
+            fill=False,
+            edgecolor=colour,
+            linewidth=width,
+            linestyle=style,
+            capstyle="butt" if arrow or dashes else "round",
+            joinstyle="miter" if arrow else "round",
+            alpha=opacity,
+            zorder=2,
         )
+        self._add(line, mark)
+
+    def _head(self, before: Point, tip: Point, colour: Colour, opacity: float, mark: str) -> Point:
+        """Draw an arrow's head and return the middle of its base."""
+        length, width = (size / 72 for size in _HEAD)
+        way = math.dist(before, tip) or 1.0
+        along, down = (tip[0] - before[0]) / way, (tip[1] - before[1]) / way
+        x, y = tip[0] - length * along, tip[1] - length * down
+        corners = [(x - width / 2 * down, y + width / 2 * along), tip, (x + width / 2 * down, y - width / 2 * along)]
+        self._add(Polygon(corners, facecolor=colour, linewidth=0, alpha=opacity, zorder=2), mark)
+        return x, y
+
+    def _add(self, artist: Artist, mark: str = "") -> None:
+        self.axes.add_artist(artist)
+        self._mark(artist, mark)
+
+    def _mark(self, artist: Artist, mark: str) -> None:
+        if mark:
+            self._marks[mark] += 1
+            artist.set_gid(f"{mark}|{self._marks[mark]}")
 
 
 @dataclass(frozen=True)
@@ -118,9 +182,12 @@ class Row:
     Attributes:
         bar: the colour of the ground or the meter; None for neither.
         part: how far the meter goes, 0..1; None for a ground.
-        mark: where on the meter, 0..1, a thin line stands.
-        right: a text at the right end.
+        tick: where on the meter, 0..1, a thin line stands.
+        right: a text at the right end, or the row's only one.
+        widest: the longest text that `right` may become at other weights.
         framed: whether a frame stands around it.
+        role: of the right text, where it depends on weights.
+        way: what the weights are of.
     """
 
     left: str
@@ -131,13 +198,16 @@ class Row:
     centred: bool = False
     bar: Colour | None = None
     part: float | None = None
-    mark: float = 0.0
+    tick: float = 0.0
+    widest: str = ""
     framed: bool = False
+    role: str = ""
+    way: Choices = field(default_factory=dict)
 
     @property
     def width(self) -> float:
         """Its least width in inches."""
-        right = text_width(self.right, self.size, self.bold) + 0.12 if self.right else 0
+        right = text_width(self.widest or self.right, self.size, self.bold) + 0.12 if self.right else 0
         meter = 0 if self.part is None else METER + 0.08
         return text_width(self.left, self.size, self.bold) + meter + right + 0.1
 
@@ -154,16 +224,17 @@ class Row:
         elif self.bar is not None and self.part is not None:
             start = x + width - METER - 0.33  # the values of all meters take as much room
             canvas.bar(start, middle - 0.035, METER, 0.07, "#ececec")
-            canvas.bar(start, middle - 0.035, METER * self.part, 0.07, self.bar)
-            canvas.bar(start + METER * self.mark - 0.005, middle - 0.05, 0.01, 0.1, INK)
-        if self.framed:
-            canvas.frame(x, y + 0.01, width, self.height - 0.02)
+            canvas.bar(start, middle - 0.035, METER * self.part, 0.07, self.bar, mark("meter", self.way))
+            canvas.bar(start + METER * self.tick - 0.005, middle - 0.05, 0.01, 0.1, INK)
+            canvas.frame(x, y + 0.01, width, self.height - 0.02, self.framed, mark("frame", self.way))
+        name = mark(self.role, self.way) if self.role else ""
         if self.centred:
-            canvas.text(x + width / 2, middle, self.left, self.size, self.colour, self.bold, "center")
+            canvas.text(
+                x + width / 2, middle, self.left or self.right, self.size, self.colour, self.bold, "center", mark=name
+            )
         else:
             canvas.text(x + 0.05, middle, self.left, self.size, self.colour, self.bold)
-        if self.right:
-            canvas.text(x + width - 0.05, middle, self.right, self.size, self.colour, self.bold, "right")
+            canvas.text(x + width - 0.05, middle, self.right, self.size, self.colour, self.bold, "right", mark=name)
 
 
 @dataclass(frozen=True)
@@ -173,6 +244,8 @@ class Card:
     Attributes:
         least: its least width in inches.
         stacked: whether it looks like several cards on top of each other.
+        opacity: of its outline, 0..1.
+        mark: the name of its outline, where that depends on weights.
     """
 
     head: tuple[Row, ...]
@@ -180,9 +253,10 @@ class Card:
     columns: int = 1
     face: Colour = "white"
     edge: Colour = INK
-    line: float = 0.8
     least: float = 0.0
     stacked: bool = False
+    opacity: float = 1.0
+    mark: str = ""
 
     @cached_property
     def width(self) -> float:
@@ -220,8 +294,8 @@ class Card:
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw the card with its upper left corner at (x, y)."""
         for shift in (0.08, 0.04) if self.stacked else ():
-            canvas.box(x + shift, y - shift, self.width, self.height, self.face, FAINT, self.line)
-        canvas.box(x, y, self.width, self.height, self.face, self.edge, self.line)
+            canvas.box(x + shift, y - shift, self.width, self.height, self.face, FAINT)
+        canvas.box(x, y, self.width, self.height, self.face, self.edge, self.opacity, self.mark)
         inner = self.width - 0.12
         top = y + 0.05
         for row in self.head:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas_mer.view.architecture import Architecture, ordered
-from nas_mer.view.canvas import Canvas, Card, Point
-from nas_mer.view.figures import GREY, INK, MEDIUM, SMALL, Colour, number, text_width, tint
-from nas_mer.view.style import Style, hop_colour, node_card
+from nas_mer.view.canvas import Canvas, Card, Choices, Point, mark
+from nas_mer.view.figures import GREY, INK, MEDIUM, SMALL, Colour, number, text_width
+from nas_mer.view.style import Style, hop_look, line_width, node_card, opacity
 
 _GAP = 0.3  # between boxes side by side
 _BETWEEN = 0.25  # between boxes above each other
@@ -62,20 +62,19 @@ class Chain:
         for name, box in self.boxes.items():
             centre_x, centre_y = self.centres[name]
             box.draw(canvas, x + centre_x - box.width / 2, axis + centre_y - box.height / 2)
-        for link, points in sorted(self.curves.items(), key=lambda item: (item[0].chosen, item[0].weight)):
+        for link, points in self.curves.items():
             curve = [(x + at_x, axis + at_y) for at_x, at_y in points]
-            canvas.line(curve, link.colour, link.width, arrow=True, curved=True, above=link.chosen)
+            name = mark("way", *link.ways) if link.ways else ""
+            canvas.line(curve, link.colour, link.width, True, True, link.opacity, link.dashes, name)
         for link, (at_x, at_y) in self.labels.items():
-            marked = link.chosen and link.hop
-            canvas.text(
-                x + at_x,
-                axis + at_y,
-                link.label,
-                colour="white" if marked else INK,
-                bold=link.chosen,
-                align="center",
-                behind=link.colour if marked else "white",
-            )
+            if not link.ways:
+                canvas.text(x + at_x, axis + at_y, link.label, align="center", behind="white")
+                continue
+            width, height = link.size
+            corner = x + at_x - width / 2, axis + at_y - height / 2
+            canvas.bar(*corner, width, height, "white")
+            canvas.frame(*corner, width, height, link.chosen, mark("frame", *link.ways))
+            canvas.text(x + at_x, axis + at_y, link.label, align="center", mark=mark("value", *link.ways))
 
     def _layers(self) -> dict[str, int]:
         """Return the longest way to each node, in links."""
@@ -151,7 +150,7 @@ class Chain:
         taken = [self._around(name) for name in self.boxes]
         lines = {link: np.array([_bezier(points, t) for t in _FINE]) for link, points in self.curves.items()}
         found: dict[_Link, Point] = {}
-        for link in sorted(self.links, key=lambda link: (not link.chosen, -link.weight)):
+        for link in self.links:
             if link.label:
                 others = np.concatenate([np.empty((0, 2)), *(line for other, line in lines.items() if other != link)])
                 costs = {
@@ -176,7 +175,11 @@ class _Link:
 
     Attributes:
         width: in points.
-        weight: what the line's ways weigh together, 0..1.
+        dashes: the lengths of dashes and gaps in points.
+        opacity: 0..1.
+        chosen: whether a chosen option has it.
+        ways: where weights are shown, the choices under which each of its ways is there.
+        widest: the longest text that the label may become at other weights.
     """
 
     source: str
@@ -185,29 +188,44 @@ class _Link:
     label: str
     colour: Colour
     width: float
-    chosen: bool
-    weight: float
+    dashes: Sequence[float] = ()
+    opacity: float = 1.0
+    chosen: bool = False
+    ways: tuple[Choices, ...] = field(default=(), compare=False)
+    widest: str = ""
 
     @property
     def size(self) -> tuple[float, float]:
         """The width and height of its label in inches."""
-        return text_width(self.label, SMALL, self.chosen) + 0.06, _LABEL
+        return (text_width(self.widest, SMALL) + 0.02 if self.widest else text_width(self.label, SMALL) + 0.06), _LABEL
 
 
 def _link(source: str, target: str, ways: Sequence[Mapping[str, Any]], style: Style) -> _Link:
     """Return the line that stands for ways of one kind between two nodes."""
     hop = ways[0]["kind"] == "hop"
     items = [item for way in ways for item in way["choices"].items()]
-    colour: Colour = hop_colour(ways[0]["length"]) if hop else style.colours[items[0]] if items else INK
-    label = "" if hop else ", ".join(dict.fromkeys(way["label"] for way in ways if way["label"]))
+    if hop:
+        label, (colour, dashes) = "", hop_look(ways[0]["length"])
+    else:
+        label = ", ".join(dict.fromkeys(way["label"] for way in ways if way["label"]))
+        colour, dashes = style.colours[items[0]] if items else INK, ()
     if not style.weighed or not items:
-        chosen = style.alone and bool(items)
-        return _Link(source, target, hop, label, colour, 1.8 if chosen else 1.1, chosen, 1.0)
+        return _Link(source, target, hop, label, colour, 1.8 if style.alone and items else 1.1, dashes)
     chosen = any(way["chosen"] for way in ways)
     weight = min(sum(way["weight"] for way in ways), 1.0)
-    if not chosen:
-        colour = tint(colour, 0.3 + 0.7 * min(weight / max(style.most[decision] for decision, _ in items), 1.0))
-    return _Link(source, target, hop, f"{label} {number(weight)}".strip(), colour, 0.6 + 3.5 * weight, chosen, weight)
+    return _Link(
+        source,
+        target,
+        hop,
+        f"{label} {number(weight)}".strip(),
+        colour,
+        line_width(weight),
+        dashes,
+        opacity(weight, chosen),
+        chosen,
+        tuple(way["choices"] for way in ways),
+        f"{label} {number(1.0)}".strip(),
+    )
 
 
 @dataclass(frozen=True)
@@ -267,8 +285,9 @@ class _Box(NamedTuple):
 
     def holds(self, points: np.ndarray[Any, Any], around: float = 0.0) -> bool:
         """Return whether any of `(n, 2)` points lies in it, or so far around it."""
-        low, high = np.array(self[:2]) - around, np.array(self[2:]) + around
-        return bool(((points > low) & (points < high)).all(axis=1).any())
+        x, y = points.T
+        across = (x > self.left - around) & (x < self.right + around)
+        return bool((across & (y > self.top - around) & (y < self.bottom + around)).any())
 
 
 _FINE = np.linspace(0, 1, 256)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas_mer.view.architecture import Architecture, Option, ordered
-from nas_mer.view.canvas import Canvas, Card, Row
-from nas_mer.view.figures import FAINT, GREY, INK, tint
-from nas_mer.view.style import Style, lines_of, node_card
+from nas_mer.view.canvas import Canvas, Card, Row, mark
+from nas_mer.view.figures import GREY, INK
+from nas_mer.view.style import Style, lines_of, node_card, opacity
 
 _GAP = 0.3  # between columns
 _BETWEEN = 0.16  # between rows
@@ -80,14 +80,13 @@ class Crossbar:
 
     def _wires(self, canvas: Canvas, x: float, y: float) -> None:
         for (source, target), ways in self.ways.items():
-            kept = any(way["chosen"] and not way["zero"] for way in ways)
-            faint = self.style.weighed and not kept
+            dark, name = _kept(ways, self.style)
             points = [
                 (x + self.xs[source] + self.nodes[source].width / 2, y + self.ys[source]),
                 (x + self.xs[target], y + self.ys[source]),
                 (x + self.xs[target], y + self.ys[target] - self.nodes[target].height / 2),
             ]
-            canvas.line(points, FAINT if faint else INK, 1.0 if faint else 1.2, arrow=True, above=not faint)
+            canvas.line(points, width=1.2, arrow=True, opacity=dark, mark=name)
 
 
 def _passes_on(graph: Architecture, name: str) -> bool:
@@ -99,23 +98,27 @@ def _crossing(source: str, target: str, ways: Sequence[Mapping[str, Any]], style
     """Return the card of all ways between two nodes; None where there is but a plain one."""
     rows: list[Row] = []
     decisions: set[str] = set()
-    strongest = 0.0
     for way in ways:
         option = Option(way["label"], way["weight"], way["chosen"])
         decisions |= way["choices"].keys()
-        for decision, name in list(way["choices"].items())[-1:]:
+        if way["choices"]:
             text = f"attention: {way['label']}" if way["kind"] == "hop" else way["label"]
-            rows.append(style.row(text, decision, name, option))
-            strongest = max(strongest, 0.0 if way["zero"] else way["weight"] or 0.0)
-        if not way["choices"] and way["ops"]:
+            rows.append(style.row(text, way["choices"], option))
+        else:
             rows += [Row(line, centred=True) for line in lines_of(way["ops"])]
     if not rows:
         return None
     head: tuple[Row, ...] = ()
     if decisions and not style.alone:
-        decided = style.decided(decisions.pop()) if len(decisions) == 1 else ""
-        head = (Row(f"{source} → {target}", decided, colour=GREY),)
-    if not style.weighed or not head:
-        return Card(head, tuple(rows))
-    kept = any(way["chosen"] and not way["zero"] for way in ways)
-    return Card(head, tuple(rows), edge=INK if kept else tint(INK, 0.35), line=0.5 + 2.5 * strongest)
+        row = Row(f"{source} → {target}", colour=GREY)
+        head = (style.decided(row, decisions.pop()) if len(decisions) == 1 else row,)
+    dark, name = _kept(ways, style)
+    return Card(head, tuple(rows), opacity=dark, mark=name)
+
+
+def _kept(ways: Sequence[Mapping[str, Any]], style: Style) -> tuple[float, str]:
+    """Return the opacity and the name of what shows whether anything passes between two nodes."""
+    if not style.weighed or not any(way["choices"] for way in ways):
+        return 1.0, ""
+    passing = [way for way in ways if not way["zero"]]
+    return opacity(0.0, any(way["chosen"] for way in passing)), mark("wire", *(way["choices"] for way in passing))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from matplotlib.figure import Figure
 
+from nas_mer.errors import UserError
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view.architecture import Architecture, Panel, Weights, architecture, panels
-from nas_mer.view.canvas import LEADING, Canvas, Card, Row
+from nas_mer.view.canvas import LEADING, Canvas, Card, Row, mark
 from nas_mer.view.chain import Chain
 from nas_mer.view.crossbar import Crossbar
-from nas_mer.view.figures import GREY, INK, LARGE, MEDIUM, SMALL, save, text_width, tint, wrap
-from nas_mer.view.style import Style, decision_card, hop_colour
+from nas_mer.view.exchange import FORMATS, write_architecture
+from nas_mer.view.figures import GREY, INK, LARGE, MEDIUM, SMALL, Colour, save, text_width, tint, wrap
+from nas_mer.view.style import SCALE, Style, decision_card, hop_look
 
 MARGIN = 0.2
+_PICTURES = (".pdf", ".png", ".svg")
 _NARROWEST = 5.0  # a page
 _BROAD = 2.5  # how much broader than high a page becomes where its panels allow it, about
 _FEW = 4  # decisions that a title spells out
@@ -25,12 +28,23 @@ _FEW = 4  # decisions that a title spells out
 def draw_architecture(
     space: SearchSpace, path: Path, weights: Weights | None = None, genotype: Genotype | None = None
 ) -> None:
-    """Write `architecture_figure` as svg, png or pdf, by the suffix of `path`.
+    """Write an architecture, by the suffix of `path`: `architecture_figure` as svg, png or pdf, or the graph itself.
+
+    Graphs are written as `nas_mer.view.exchange.write_architecture` does: dot, graphml or json.
 
     Raises:
         UserError: the suffix is another one, the genotype is not of the space, or weights are missing.
     """
-    save(architecture_figure(space, weights, genotype), path)
+    kind = path.suffix.lower()
+    if kind in FORMATS:
+        write_architecture(architecture(space, weights, genotype), path)
+    elif kind in _PICTURES:
+        save(architecture_figure(space, weights, genotype), path)
+    else:
+        raise UserError(
+            f"{path}: architectures are drawn as {', '.join(_PICTURES)} and written for other tools as "
+            f"{', '.join(FORMATS)}; found '{path.suffix}'"
+        )
 
 
 def architecture_figure(space: SearchSpace, weights: Weights | None = None, genotype: Genotype | None = None) -> Figure:
@@ -39,6 +53,12 @@ def architecture_figure(space: SearchSpace, weights: Weights | None = None, geno
     With weights, lines are as thick and as dark as their weight, and the genotype (by default that of the greatest
     joint weight) is marked. Each block is drawn once, and stands in the network as one box. The figure's natural size
     grows with its content; no text is smaller than 7 points.
+
+    Where things stand does not depend on the weights. What looks otherwise at other weights has a name (`set_gid`) as
+    `nas_mer.view.canvas.mark` makes it, of these roles: `way`, a line and its head; `wire`, a line or an outline that
+    is dark while anything passes; `meter`, a bar; `value`, a weight's text; `frame`, what marks a chosen option;
+    `decided`, a text, whose option is empty; and `joint`, the text of the joint weight, with the options that do not
+    count in it. The figure's own name is of the role `scale` and holds `nas_mer.view.style.SCALE`.
 
     Raises:
         UserError: the genotype is not of the space, or weights are missing.
@@ -50,17 +70,19 @@ def architecture_figure(space: SearchSpace, weights: Weights | None = None, geno
     drawings = [network, _Wrapped(blocks, max(broad, 1.1 * network.width), gap=0.6)] if blocks else [network]
     width = max([_NARROWEST, *(drawing.width for drawing in drawings)])
     about = _Stack([_Text(_title(graph, style), width), *([_Legend(style.lengths)] if style.lengths else [])], gap=0.08)
-    caption = [_Text([(_CAPTION, SMALL, False, GREY)], width)] if style.weighed else []
+    caption = [_Text([_Line(_CAPTION, SMALL, False, GREY)], width)] if style.weighed else []
     page = _Stack([about, *drawings, *caption], gap=0.25)
     canvas = Canvas()
+    if style.weighed:
+        canvas.figure.set_gid(mark("scale", {name: str(value) for name, value in SCALE.items()}))
     page.draw(canvas, MARGIN, MARGIN)
     return canvas.cut(page.width + 2 * MARGIN, page.height + 2 * MARGIN)
 
 
 _CAPTION = (
-    "Numbers and the thickness of lines: architecture weights. Bars: the same, each decision's on a scale of its own; "
-    "the line across: equal weights. In a frame: the chosen option. Decided: 1 \u2212 entropy / log(number of "
-    "options), 0% where all weigh the same, 100% where one has all the weight."
+    "Numbers, bars and the thickness of lines: architecture weights, 0 to 1; the tick across a bar: equal weights. In "
+    "a frame: the chosen option. Decided: 1 \u2212 entropy / log(number of options), 0% where all weigh the same, 100% "
+    "where one has all the weight."
 )
 
 
@@ -69,20 +91,20 @@ def _title(graph: Architecture, style: Style) -> list[_Line]:
     name, count = graph.graph["space"], len(style.decisions)
     many = "decision" if count == 1 else "decisions"
     about = [f"{graph.graph['size']:,} genotypes", f"{count} {many}", f"input {graph.graph['input']}"]
-    head = name
-    if style.genotype is not None:
+    head, lines = name, []
+    if style.weighed:
+        head = f"{name}: architecture weights"
+        joint = f"joint weight of the chosen options {graph.graph['joint']:.2g}"
+        lines = [_Line(joint, SMALL, False, GREY, mark("joint", *({d: o} for d, o in sorted(graph.graph["free"]))))]
+    elif style.genotype is not None:
         choices = style.genotype.choices if count <= _FEW else {}
         chosen = ", ".join(f"{decision} {option}" for decision, option in choices.items())
-        if style.alone:
-            head = style.genotype.name or f"{name} {style.genotype.label}"
-            about[0] = f"one of the {about[0]} of {name}" + (f": {chosen}" if chosen else "")
-        else:
-            head = f"{name}: architecture weights"
-            about += [f"chosen: {chosen or style.genotype.name}"] if chosen or style.genotype.name else []
+        head = style.genotype.name or f"{name} {style.genotype.label}"
+        about[0] = f"one of the {about[0]} of {name}" + (f": {chosen}" if chosen else "")
         if style.genotype.weight is not None:
-            about.append(f"joint weight of the chosen options {style.genotype.weight:.2g}")
-    title, details = (graph.graph["title"], MEDIUM, False, INK), (" \u00b7 ".join(about), SMALL, False, GREY)
-    return [(head, LARGE, True, INK), title, details]
+            about.append(f"joint weight in its search {style.genotype.weight:.2g}")
+    title, details = graph.graph["title"], " \u00b7 ".join(about if count else about[2:])  # one network alone
+    return [_Line(head, LARGE, True, INK), _Line(title, MEDIUM), _Line(details, SMALL, False, GREY), *lines]
 
 
 def _panel(panel: Panel, style: Style) -> _Piece:
@@ -96,10 +118,15 @@ def _panel(panel: Panel, style: Style) -> _Piece:
 
 
 def _unspelt(graph: Architecture) -> list[str]:
-    """Return the decisions of which no place of the graph shows all options: those on inputs and attention hops."""
-    ways = [way for _, _, way in graph.edges(data=True)]
-    made = {decision for way in ways for decision in way["choices"]}
-    spelt = {decision for way in ways if way["ops"] or way["zero"] for decision in way["choices"]}
+    """Return the decisions of which no place of the graph shows all options by themselves: on inputs and on hops."""
+    made: set[str] = set()
+    spelt: set[str] = set()
+    for source, target in set(graph.edges()):
+        ways = graph[source][target].values()
+        here = {decision for way in ways for decision in way["choices"]}
+        made |= here
+        if len(here) == 1 and any(way["ops"] or way["zero"] for way in ways):
+            spelt |= here
     return [decision for decision in graph.graph["decisions"] if decision in made - spelt]
 
 
@@ -160,36 +187,41 @@ class _Wrapped(_Stack):
         super().__init__([_Row(row, gap) for row in rows], gap)
 
 
-_Line = tuple[str, float, bool, str]
-"""A text, its size in points, whether it is bold, and its colour."""
+class _Line(NamedTuple):
+    text: str
+    size: float
+    bold: bool = False
+    colour: Colour = INK
+    mark: str = ""
 
 
 class _Text:
     """Lines of text, broken where they are too long."""
 
     def __init__(self, lines: Sequence[_Line], width: float) -> None:
-        self.lines: list[_Line] = [
-            (part, size, bold, colour) for text, size, bold, colour in lines for part in wrap(text, width, size, bold)
+        self.lines = [
+            line._replace(text=part) for line in lines for part in wrap(line.text, width, line.size, line.bold)
         ]
-        self.width = max(text_width(text, size, bold) for text, size, bold, _ in self.lines)
-        self.height = sum(size * LEADING / 72 for _, size, _, _ in self.lines)
+        self.width = max(text_width(line.text, line.size, line.bold) for line in self.lines)
+        self.height = sum(line.size * LEADING / 72 for line in self.lines)
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
-        for text, size, bold, colour in self.lines:
-            height = size * LEADING / 72
-            canvas.text(x, y + height / 2, text, size, colour, bold)
+        for line in self.lines:
+            height = line.size * LEADING / 72
+            canvas.text(x, y + height / 2, line.text, line.size, line.colour, line.bold, mark=line.mark)
             y += height
 
 
 class _Legend:
-    """What the colours of attention hops mean."""
+    """What the colours and dashes of attention hops mean."""
 
     head = "attention hop:"
     names = ("length 1", "length 2", "length 3", "longer (parallel)")
+    sample = 0.4
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = lengths
-        self.widths = [text_width(self.names[length - 1], SMALL) + 0.5 for length in lengths]
+        self.widths = [text_width(self.names[length - 1], SMALL) + self.sample + 0.25 for length in lengths]
         self.width = text_width(self.head, SMALL) + 0.15 + sum(self.widths)
         self.height = 0.14
 
@@ -198,8 +230,9 @@ class _Legend:
         canvas.text(x, y, self.head)
         x += text_width(self.head, SMALL) + 0.15
         for length, width in zip(self.lengths, self.widths, strict=True):
-            canvas.line([(x, y), (x + 0.25, y)], hop_colour(length), 2.0)
-            canvas.text(x + 0.31, y, self.names[length - 1])
+            colour, dashes = hop_look(length)
+            canvas.line([(x, y), (x + self.sample, y)], colour, 2.0, dashes=dashes)
+            canvas.text(x + self.sample + 0.06, y, self.names[length - 1])
             x += width
 
 

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -145,6 +147,14 @@ class TestDataset:
         made(subjects=[("alpha", "s01"), ("alpha", "s02")]).save(copy)
         with pytest.raises(UserError, match=r"no database 'beta'"):
             reference.load()
+
+
+def test_a_notebook_shows_what_it_is(run):
+    table = replace(run, path=run.path.with_name("<b>"))._repr_html_()
+    assert "&lt;b&gt;" in table
+    cells = re.findall(r">([^<>]*)</td>", table)
+    told = dict(zip(cells[::2], cells[1::2], strict=True))
+    assert (told["kind"], told["dataset"], told["seeds"], told["finished"]) == ("search", "tiny", "0, 1", "no")
 
 
 class TestFind:

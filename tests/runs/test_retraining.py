@@ -363,8 +363,8 @@ class TestStopped:
         longer, epochs = recipe.model_copy(update={"epochs": 30}), {}
 
         def progress(done, total, text):
-            if found := re.fullmatch(r"(.*), seed (\d), (.*), epoch (\d+)", text):
-                name, seed, fold, epoch = found.groups()
+            if found := re.fullmatch(r"(.*), seed (\d), (.*), epoch (\d+)(;.*)?", text):
+                name, seed, fold, epoch, _ = found.groups()
                 epochs[f"{name}/{seed}/{fold}"] = int(epoch)
             if len(epochs) == 2 and not asked:
                 asked.append(os.getpid())

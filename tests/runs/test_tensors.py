@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nas_mer.errors import UserError
-from nas_mer.runs.tensors import packed, read_tensors, unpacked, write_tensors
+from nas_mer.runs.tensors import packed, read_tensor, read_tensors, unpacked, write_tensors
 
 TENSORS = {
     "network.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
@@ -55,3 +55,14 @@ def test_a_damaged_file_is_named_and_how_to_mend_it(tmp_path):
     file.write_bytes(packed(TENSORS, ABOUT)[:-7])
     with pytest.raises(UserError, match=r"s01\.safetensors: is damaged .*; delete it, .* makes it again"):
         read_tensors(file)
+    with pytest.raises(UserError, match=r"s01\.safetensors: is damaged .*; delete it, .* makes it again"):
+        read_tensor(file, "it")
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_one_tensor_is_the_one_among_all(tmp_path, name):
+    file = tmp_path / "s01.safetensors"
+    write_tensors(file, packed(TENSORS, ABOUT))
+    tensor, about = read_tensor(file, name)
+    assert about == ABOUT
+    assert tensor.tolist() == TENSORS[name].tolist()

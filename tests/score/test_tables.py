@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nas_mer.score import class_table, compare, comparison_table, score, score_table
+from nas_mer.score import class_table, compare, compared, comparison_table, find_published, score, score_table
+from nas_mer.score.published import SAMPLES
 
 MEGC = {"smic": (16, 10), "casme2": (24, 6), "samm": (28, 5)}
 
@@ -50,7 +51,7 @@ def test_one_seed_has_no_spread_and_a_missing_database_a_dash(simulate):
     assert "±" not in text
     assert "confidence" not in text
     assert "seed 0" in text
-    assert next(line for line in text.splitlines() if line.startswith("part")).count(" - ") == 2
+    assert next(line for line in text.splitlines() if line.startswith("part")).split().count("-") == 4
 
 
 def test_names_are_not_markup(simulate):
@@ -100,3 +101,25 @@ def test_small_p_values_and_missing_intervals(simulate):
     alone = compare([simulate("a", shape=shape)], [simulate("b", shape=shape)], resamples=10)
     line = next(line for line in rendered(comparison_table(alone)).splitlines() if line.startswith("composite"))
     assert line.split()[-3:] == ["-", "1.000", "within"]
+
+
+def test_what_the_paper_reports_stands_below_a_genotype_and_other_methods_last(simulate):
+    row = score(simulate("rcn-s", shape=MEGC), resamples=10)
+    found = find_published("rcn-s", SAMPLES, 60, 16, 5)
+    text = rendered(score_table([row], published={"rcn-s": found}, compared=compared(SAMPLES)))
+    assert max(map(len, text.splitlines())) <= 100
+    lines = [line.split() for line in text.splitlines()]
+    paper = next(line for line in lines if line[:3] == ["in", "the", "paper"])
+    assert paper[3:] == ["0.711", "0.747", "0.657", "0.652", "0.791", "0.836", "0.656", "0.765"]
+    assert ["Bi-WOOF", "-", "0.630", "-", "0.573", "-", "0.780", "-", "0.521"] in lines
+    assert "(Tab. V)" in text
+
+
+def test_notebooks_show_the_same_tables(simulate, rows, runs):
+    comparison = compare(*runs.values(), resamples=10)
+    assert rows[0]._repr_html_() == score_table([rows[0]]).html()
+    assert comparison._repr_html_() == comparison_table(comparison).html()
+    one = simulate("<i>")
+    assert one._repr_html_() == class_table(score(one, resamples=0)).html()
+    assert "&lt;i&gt;: recall and confusion" in one._repr_html_()
+    assert f"{rows[0].composite.uar:.3f} ± " in rows[0].composite._repr_html_()

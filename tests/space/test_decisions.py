@@ -68,6 +68,7 @@ def test_agrees_with_brute_force(space, data):
     found = list(space.best({n: {o: float(w) for o, w in part.items()} for n, part in weights.items()}))
     assert [choices for choices, _ in found] == ranked
     assert [weight for _, weight in found] == pytest.approx([float(joint(space, c, weights)) for c in ranked])
+    assert [weight for _, weight in found] == pytest.approx([float(space.joint(c, weights)) for c, _ in found])
 
     every = [dict(zip(space.options, c, strict=True)) for c in itertools.product(*space.options.values())]
     assert [choices for choices in every if space.allows(choices)] == expected

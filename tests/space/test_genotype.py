@@ -87,3 +87,20 @@ def test_a_file_that_is_no_genotype_is_refused(tmp_path, old, new, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"absent\.yaml: no such file"):
         Genotype.load(tmp_path / "absent.yaml")
+
+
+class TestInANotebook:
+    def test_a_genotype_of_a_shipped_space_is_drawn(self):
+        genotype = SearchSpace.load("rcn", size=32, feature_maps=8).genotype("rcn-f")
+        svg = genotype._repr_svg_()
+        assert svg.startswith("<svg ")
+        assert all(f">{text}<" in svg for text in ("rcn-f", "shared: recurrent", "8\u00d711\u00d711"))
+        assert genotype._repr_html_() is None  # it would be preferred
+
+    @pytest.mark.parametrize("other", [{"space": "mine"}, {"space_hash": "0" * 12}])
+    def test_another_one_is_a_table(self, other):
+        genotype = replace(SearchSpace.load("rcn").genotype("rcn-f"), name="<b>", **other)
+        assert genotype._repr_svg_() is None
+        table = genotype._repr_html_()
+        assert "genotype &lt;b&gt; of" in table
+        assert "<tr><th>attention</th><td>conv-r0</td></tr>" in table

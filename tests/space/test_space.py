@@ -254,3 +254,9 @@ def test_the_spaces_in_the_guide_are_spaces():
         stated = re.search(rf"`{space.name}` has ([\d,]+)\s+genotypes?", text)
         assert stated, space.name
         assert space.size == int(stated[1].replace(",", ""))
+
+
+def test_a_notebook_shows_its_graph():
+    svg = SearchSpace.load("rcn")._repr_svg_()
+    assert svg.startswith("<svg ")
+    assert all(f">{text}<" in svg for text in ("rcn", "wide", "shortcut", "conv-r0", "parallel"))

@@ -6,7 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
-from nas_mer.view.figures import apart, number, text_width, tint, wrap
+from nas_mer.errors import UserError
+from nas_mer.view.figures import Page, apart, number, save, text_width, tint, wrap
 
 POSITIONS = st.lists(st.floats(0, 10), min_size=1, max_size=8)
 
@@ -68,3 +69,73 @@ def test_weights_have_two_decimals_and_no_leading_zero(weight, text):
 def test_tints_run_from_white_to_the_colour():
     assert tint("#0072B2", 0) == (1, 1, 1)
     assert tint("#0072B2", 1) == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+
+
+def drawn_width(text, size):
+    figure = Figure(dpi=288)
+    drawn = figure.text(0, 0, text, size=size)
+    return drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / 288
+
+
+def test_text_widths_are_those_of_the_font_that_is_set():
+    text = "in the paper, same network"
+    widths = {"before": text_width(text, 9)}
+    for font in ("serif", "sans"):
+        with Page(font=font).applied():
+            widths[font] = text_width(text, 9)
+            assert widths[font] == pytest.approx(drawn_width(text, 9), rel=0.05)
+    assert widths["serif"] < 0.9 * widths["sans"]
+    assert text_width(text, 9) == widths["before"]
+
+
+def test_a_page_ends_with_its_block_also_by_an_error(tmp_path):
+    with Page(3.5, "serif").applied():
+        assert Page.current() == Page(3.5, "serif")
+        assert Page.current().room == 3.5
+    with pytest.raises(UserError), Page(3.5, "serif").applied():
+        save(Figure(), tmp_path / "a.bmp")
+    assert Page.current() == Page()
+    assert Page.current().room == 7.16
+
+
+def wide_figure(size=7.0):
+    figure = Figure(figsize=(10, 5))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.text(0.5, 0.5, "text", size=size)
+    axes.plot([0, 1], [0, 1], linewidth=2)
+    return figure
+
+
+def test_a_drawing_is_scaled_down_with_its_text_and_lines(tmp_path):
+    figure = wide_figure()
+    with Page(8.0).applied():
+        save(figure, tmp_path / "a.svg")
+    assert tuple(figure.get_size_inches()) == pytest.approx((8, 4))
+    (axes,) = figure.axes
+    assert axes.texts[0].get_fontsize() == pytest.approx(0.8 * 7)
+    assert axes.lines[0].get_linewidth() == pytest.approx(0.8 * 2)
+    assert 'width="576pt"' in (tmp_path / "a.svg").read_text()
+
+
+def test_a_drawing_is_never_blown_up(tmp_path):
+    figure = wide_figure()
+    with Page(20.0).applied():
+        save(figure, tmp_path / "a.svg")
+    assert figure.get_figwidth() == 10
+
+
+def test_text_that_would_be_too_small_to_read_is_refused(tmp_path):
+    with Page(3.5).applied(), pytest.raises(UserError, match=r"8\.9 cm .* 2\.4 points; it needs 18\.2 cm"):
+        save(wide_figure(), tmp_path / "a.pdf")
+    assert list(tmp_path.iterdir()) == []
+    with Page(18.2 / 2.54).applied():  # as wide as it says
+        save(wide_figure(), tmp_path / "a.pdf")
+
+
+def test_text_stays_text_in_a_pdf_in_a_font_that_is_embedded(tmp_path):
+    with Page(font="serif").applied():
+        save(wide_figure(), tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert b"STIXGeneral" in content
+    assert b"/FontFile2" in content
+    assert b"DejaVu" not in content

@@ -1,15 +1,19 @@
+import math
 import random
 from collections import Counter
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from matplotlib.bezier import BezierSegment
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex
+from matplotlib.patches import PathPatch
 
 from nas_mer.errors import UserError
 from nas_mer.space import SearchSpace
-from nas_mer.view import architecture, architecture_figure, draw_architecture
+from nas_mer.view import architecture, architecture_figure, decidedness, draw_architecture
 from nas_mer.view.architecture import panels
+from nas_mer.view.canvas import METER
 from nas_mer.view.chain import Chain
 from nas_mer.view.figures import number
 from nas_mer.view.style import Style
@@ -66,20 +70,115 @@ def test_a_genotype_alone_shows_its_options_and_no_others(rcn, words):
 
 
 def test_lines_are_as_thick_and_as_dark_as_their_weight(rcn, random_weights):
-    graph = architecture(rcn, random_weights(rcn))
+    weights = random_weights(rcn)
+    graph = architecture(rcn, weights)
     (panel,) = panels(graph)
     chain = Chain(panel.graph, Style(graph))
-    hops = sorted((link for link in chain.links if link.hop), key=lambda link: link.weight)
-    widths = [link.width for link in hops]
-    assert widths == sorted(widths)
-    assert widths[0] < widths[-1]
-    assert sum(link.weight for link in hops) == pytest.approx(1 - random_weights(rcn)["attention"]["none"])
-    lightness = {link.weight: sum(to_rgb(link.colour)) for link in hops if (link.source, link.target) in _LENGTH_ONE}
-    assert list(lightness.values()) == sorted(lightness.values(), reverse=True)
-    assert [link.label for link in chain.links if link.chosen and link.hop] == [number(hops[-1].weight)]
+    hops = {link.ways[0]["attention"]: link for link in chain.links if link.hop}
+    assert hops.keys() == weights["attention"].keys() - {"none"}
+    *others, best = sorted(hops, key=weights["attention"].__getitem__)
+    assert [link for link in hops.values() if link.chosen] == [hops[best]]
+    for look in ("width", "opacity"):
+        shown = [getattr(hops[name], look) for name in (*others, best)]
+        assert shown == sorted(shown)
+        assert shown[0] < shown[-2]
+    steps = np.diff([hops[name].width for name in others]) / np.diff([weights["attention"][name] for name in others])
+    assert steps == pytest.approx(steps[0])  # in proportion
 
 
-_LENGTH_ONE = {("input", "conv"), ("conv", "r0"), ("r0", "r1"), ("r1", "r2"), ("r2", "r3")}
+def test_hops_of_different_lengths_have_different_dashes(rcn, random_weights):
+    for graph in (architecture(rcn), architecture(rcn, random_weights(rcn))):
+        chain = Chain(panels(graph)[0].graph, Style(graph))
+        lengths = {(s, t): min(d["length"], 4) for s, t, d in graph.edges(data=True) if d["kind"] == "hop"}
+        looks = {(lengths[link.source, link.target], link.dashes) for link in chain.links if link.hop}
+        assert len(looks) == len({dashes for _, dashes in looks}) == 4
+
+
+def test_the_legend_shows_the_colours_and_dashes_of_the_hops(rcn):
+    figure = architecture_figure(rcn)
+    drawn = [line for line in figure.findobj(PathPatch) if line.get_capstyle() == "butt"]
+    looks = {(to_hex(line.get_edgecolor()), dashes(line)) for line in drawn}
+    (height,) = [text.get_position()[1] for text in figure.axes[0].texts if text.get_text().startswith("attention hop")]
+    samples = [line for line in figure.findobj(PathPatch) if abs(line.get_path().vertices[0, 1] - height) < 0.1]
+    assert len(samples) == 4
+    assert {(to_hex(line.get_edgecolor()), dashes(line)) for line in samples} <= looks | {("#d55e00", ())}
+
+
+def dashes(line):
+    """The dashes of a drawn line in points."""
+    _, parts = line.get_linestyle() if isinstance(line.get_linestyle(), tuple) else (0, ())
+    return tuple(round(part * line.get_linewidth(), 3) for part in parts)
+
+
+@pytest.fixture(scope="module", params=["rcn", "nasbench201", "mixed", "branches"])
+def drawn(request, load, random_weights):
+    """A space, its weights and their picture."""
+    space = load(request.param)
+    weights = random_weights(space)
+    return space, weights, architecture_figure(space, weights)
+
+
+class TestMarks:
+    def test_names_are_unique(self, drawn):
+        figure = drawn[-1]
+        names = [artist.get_gid() for artist in figure.findobj() if artist.get_gid()]
+        assert len(names) == len(set(names)) > 5
+
+    def test_every_option_has_its_weight_and_its_frame(self, drawn):
+        space, weights, figure = drawn
+        best = space.top(weights, 1)[0].choices
+        values, frames = named(figure, "value"), named(figure, "frame")
+        for decision, options in weights.items():
+            for option, weight in options.items():
+                way = (Way({decision: option}),)
+                assert {text.get_text().split()[-1] for text in values[way]} == {number(weight)}
+                assert {frame.get_alpha() == 1 for frame in frames[way]} == {best[decision] == option}
+
+    def test_bars_are_as_long_as_their_weight(self, drawn):
+        _, weights, figure = drawn
+        for ways, bars in named(figure, "meter").items():
+            weight = sum(math.prod(weights[d][o] for d, o in way.items()) for way in ways)
+            assert {round(bar.get_width() / METER, 6) for bar in bars} == {round(weight, 6)}
+
+    def test_every_decision_says_how_decided_it_is(self, drawn):
+        space, weights, figure = drawn
+        found = {ways[0]: text for ways, (text, *_) in named(figure, "decided").items()}
+        assert len(found) == len(space.decisions)
+        for way, text in found.items():
+            ((decision, _),) = way.items()
+            assert text.get_text() == f"{decidedness(weights[decision].values()):.0%} decided"
+
+    def test_the_joint_weight_is_that_of_the_genotype(self, drawn):
+        space, weights, figure = drawn
+        ((text,),) = named(figure, "joint").values()
+        assert text.get_text().split()[-1] == f"{space.top(weights, 1)[0].weight:.2g}"
+
+    def test_places_do_not_depend_on_the_weights(self, drawn, random_weights):
+        space, _, figure = drawn
+        figures = [figure, architecture_figure(space, random_weights(space, 1))]
+        first, second = ([(text.get_gid(), text.get_position()) for text in f.axes[0].texts] for f in figures)
+        assert first == second
+
+    def test_without_weights_nothing_is_named(self, rcn):
+        assert not any(artist.get_gid() for artist in architecture_figure(rcn).findobj())
+
+
+class Way(dict):
+    """Choices that can be a key."""
+
+    def __hash__(self):
+        return hash(frozenset(self.items()))
+
+
+def named(figure, role):
+    """The artists of a role: the ways that they show -> artists."""
+    found = {}
+    for artist in figure.findobj():
+        kind, *rest = (artist.get_gid() or "").split("|")
+        if kind == role:
+            ways = tuple(Way(parse_qsl(way, keep_blank_values=True)) for way in rest[0].split(";"))
+            found.setdefault(ways, []).append(artist)
+    return found
 
 
 @pytest.mark.parametrize("name", ["rcn", "rcn_hops", "rcn_placements"])
@@ -112,7 +211,10 @@ def test_an_option_has_one_colour_in_all_pictures_of_a_space(space, random_weigh
     assert {item: alone[item] for item in acting} == {item: whole[item] for item in acting}
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("suffix", "magic"),
+    [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph"), ("graphml", b"<"), ("json", b"{")],
+)
 def test_equal_pictures_are_equal_files(rcn, tmp_path, suffix, magic):
     files = [tmp_path / name / f"graph.{suffix}" for name in ("one", "two")]
     for file in files:
@@ -122,6 +224,7 @@ def test_equal_pictures_are_equal_files(rcn, tmp_path, suffix, magic):
 
 
 def test_an_unknown_suffix_is_an_error_that_names_the_known_ones(rcn, tmp_path):
-    with pytest.raises(UserError, match=r"graph\.jpg: figures are written as \.pdf, \.png, \.svg, found '\.jpg'"):
+    known = r"drawn as \.pdf, \.png, \.svg and written for other tools as \.dot, \.graphml, \.json; found '\.jpg'"
+    with pytest.raises(UserError, match=rf"graph\.jpg: architectures are {known}"):
         draw_architecture(rcn, tmp_path / "graph.jpg")
     assert list(tmp_path.iterdir()) == []

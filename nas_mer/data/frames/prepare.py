@@ -68,6 +68,21 @@ class Preparation(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
+class Pair:
+    """What optical flow is taken of.
+
+    Attributes:
+        frames: `(2, H, W, 3)` uint8, onset and apex: cropped, motion magnified and head drift taken out as asked for.
+        apex: the place of the apex among the clip's frames.
+        registered: whether head drift was found.
+    """
+
+    frames: Frame
+    apex: int
+    registered: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """What became of releases.
 
@@ -168,7 +183,7 @@ def prepare(
         file = pairs[clip.sample]
         maps.append(assemble(_read(_flow_file(file, how.flow)), how.size, how.strain))
         pair = _read(file)
-        frames.append([_thumbnail(frame) for frame in pair["frames"]])
+        frames.append([thumbnail(frame) for frame in pair["frames"]])
         origins[str(clip.sample)] = {
             "annotated": clip.annotated,
             "onset": clip.onset,
@@ -222,26 +237,40 @@ def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     file = kept / "pairs" / f"{key}.npz"
     if not file.is_file():
-        frames = decode(paths, contents)
-        if not clip.cropped:
-            name = str(paths[0])
-            crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
-            frames = [crop.apply(frame) for frame in frames]
-        height, width = frames[0].shape[:2]
-        if min(height, width) < _SMALLEST:
-            raise UserError(
-                f"{paths[0]}: {width} x {height} pixels{'' if clip.cropped else ' once cropped'}; "
-                f"at least {_SMALLEST} a side are needed"
-            )
-        apex = clip.apex if clip.apex is not None else numbers[spot_apex(frames, how.apex)]
-        if how.magnify > 1:
-            frames = magnify(frames, clip.rate, Magnification(how.magnify))
-        onset, strongest = frames[0], frames[numbers.index(apex)]
-        registered = register(onset, strongest) if how.register_pair else Registered(strongest, None)
+        marked = None if clip.apex is None else numbers.index(clip.apex)
+        pair = make_pair(decode(paths, contents), how, clip.rate, marked, not clip.cropped, str(paths[0]))
         with replacing(file) as fresh, fresh.open("wb") as stream:
-            pair = np.stack([onset, registered.frame])
-            np.savez(stream, frames=pair, apex=apex, registered=registered.transform is not None)
+            np.savez(stream, frames=pair.frames, apex=numbers[pair.apex], registered=pair.registered)
     return file
+
+
+def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int | None, raw: bool, name: str) -> Pair:
+    """Make the pair of onset and apex of a clip.
+
+    Args:
+        frames: of one size, `(H, W, 3)` uint8, blue, green, red, the first at the onset.
+        how: what is done to them.
+        rate: frames a second; only magnification heeds it.
+        apex: the place of the apex, or None if it is to be spotted.
+        raw: whether the frames are to be cropped.
+        name: of the onset frame, for messages.
+
+    Raises:
+        UserError: no face is found in raw frames, or the frames are too small.
+    """
+    if raw:
+        crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
+        frames = [crop.apply(frame) for frame in frames]
+    height, width = frames[0].shape[:2]
+    if min(height, width) < _SMALLEST:
+        cropped = " once cropped" if raw else ""
+        raise UserError(f"{name}: {width} x {height} pixels{cropped}; at least {_SMALLEST} a side are needed")
+    apex = spot_apex(frames, how.apex) if apex is None else apex
+    if how.magnify > 1:
+        frames = magnify(frames, rate, Magnification(how.magnify))
+    onset, strongest = frames[0], frames[apex]
+    registered = register(onset, strongest) if how.register_pair else Registered(strongest, None)
+    return Pair(np.stack([onset, registered.frame]), apex, registered.transform is not None)
 
 
 def _flow(pairs: Sequence[Path], method: str, workers: int, device: str, told: Callable[[int, int, str], None]) -> None:
@@ -284,7 +313,8 @@ def _batches(pairs: Sequence[Path], most: int) -> list[tuple[Path, ...]]:
     return [tuple(found[start : start + most]) for found in sizes.values() for start in range(0, len(found), most)]
 
 
-def _thumbnail(frame: Frame) -> Frame:
+def thumbnail(frame: Frame) -> Frame:
+    """Return a frame as a dataset keeps it for looking at: a square of `THUMBNAIL` pixels a side."""
     return np.asarray(cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The whole chain on a small synthetic composite: frames, flow maps, search, top 3, LOSO, pictures."""
+"""The whole chain on a small synthetic composite: frames, flow maps, search, top 3, LOSO, pictures, report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from nas_mer.data.frames import Preparation, Prepared, find_release, load_layout
 from nas_mer.data.synthetic.releases import FOLDERS, MARK, write_releases
 from nas_mer.errors import UserError
 from nas_mer.files import SCRATCH
+from nas_mer.report import write_report
 from nas_mer.runs.folder import Progress, Run
 from nas_mer.runs.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.retraining import RetrainConfig, retrain
@@ -21,7 +22,7 @@ from nas_mer.space import SearchSpace, load_genotype
 from nas_mer.train import Recipe, load_recipe
 
 NAME = "demo"
-PICTURES = ("maps.png", "weights.svg", "history.svg")
+PAGES = ("report.html", "maps.png", "weights.svg", "history.svg")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Demo:
     prepared: Prepared
     search: Run[SearchConfig]
     retrain: Run[RetrainConfig]
-    pictures: tuple[Path, ...]
+    pages: tuple[Path, ...]
 
 
 def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
     """Film made-up people as the three databases are delivered, make flow maps, search `rcn`, retrain its top 3 under
-    LOSO, and draw what was found.
+    LOSO, and show what was found.
 
     The flow is that of the quickest method, `dis`.
 
@@ -75,11 +76,12 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
         compute=compute,
         progress=progress,
     )
-    maps, weights, history = pictures = tuple(folder / name for name in PICTURES)
+    report, maps, weights, history = pages = tuple(folder / name for name in PAGES)
+    write_report([searched, retrained], report)
     montage(prepared.dataset, maps)
     draw_weights(searched, weights)
     draw_weight_history(searched, history)
-    return Demo(prepared, searched, retrained, pictures)
+    return Demo(prepared, searched, retrained, pages)
 
 
 def _clear(folder: Path) -> None:
@@ -90,6 +92,6 @@ def _clear(folder: Path) -> None:
         {path.name for path in folder.iterdir() if not path.name.endswith(SCRATCH)} if folder.is_dir() else {"a file"}
     )
     is_demo = (folder / "frames" / MARK).is_file()
-    if held - {"frames", "data", "data.kept", "search", "retrain", *PICTURES} or (held and not is_demo):
+    if held - {"frames", "data", "data.kept", "search", "retrain", *PAGES} or (held and not is_demo):
         raise UserError(f"{folder}: holds something else than a demo; choose another --out")
     shutil.rmtree(folder)

@@ -1,0 +1,74 @@
+"""`nas-mer export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas_mer.cli.console import note, out
+from nas_mer.cli.options import SetOption, find_genotypes, parameters_of
+from nas_mer.errors import UserError
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """What a network is written as."""
+
+    onnx = "onnx"
+    python = "python"
+
+
+SUFFIXES = {Format.onnx: ".onnx", Format.python: ".py"}
+
+
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(metavar="GENOTYPE|RUN", help="A genotype, with fresh weights, or a retraining run.")
+    ],
+    form: Annotated[Format, typer.Option("--format", help="onnx, or a Python file that needs torch alone.")],
+    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .onnx or .py.")],
+    genotype: Annotated[
+        str | None, typer.Option("--genotype", metavar="NAME", help="Which one of a run that has several.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="The networks of this seed. [default: of all]")
+    ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="SUBJECT", help="The networks that held this subject out. [default: all]"),
+    ] = None,
+    sets: SetOption = None,
+) -> None:
+    """Write a network for other programs.
+
+    Raw flow maps go in and logits come out. Of a run, the probabilities of all its folds and seeds are averaged.
+    """
+    from nas_mer.export import export_onnx, export_python, model_of_genotype, model_of_run
+    from nas_mer.runs import load_run
+
+    if file.suffix != SUFFIXES[form]:
+        raise UserError(f"-o: --format {form} writes a {SUFFIXES[form]} file, found '{file}'")
+    if (Path(what) / "run.json").is_file():
+        if sets:
+            raise UserError("--set: the networks of a run have the sizes that they were trained at")
+        model = model_of_run(load_run(Path(what), "retrain"), genotype, seed, fold)
+    else:
+        given = {"--genotype": genotype, "--seed": seed, "--fold": fold}
+        if chosen := [option for option, value in given.items() if value is not None]:
+            raise UserError(f"{chosen[0]}: chooses among the networks of a run, but '{what}' is no run")
+        ((space, found),) = find_genotypes(what, None, parameters_of(sets))
+        model = model_of_genotype(space, found)
+    for text in model.notes:
+        note(text)
+    if form is Format.onnx:
+        export_onnx(model, file)
+        files = [file]
+    else:
+        files = export_python(model, file)
+    for each in files:
+        out.print(f"{each}", soft_wrap=True)

@@ -1,0 +1,170 @@
+"""The scores of retraining runs, as far as they are trained, for tables and pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from nas_mer.data.tables import listed
+from nas_mer.errors import UserError
+from nas_mer.files import did_you_mean
+from nas_mer.runs.folder import Run
+from nas_mer.runs.retraining import RetrainConfig, notes, predictions
+from nas_mer.score import (
+    Grid,
+    Predictions,
+    Published,
+    ScoreRow,
+    by_genotype,
+    compared,
+    find_published,
+    fullest,
+    published_records,
+    score,
+    score_records,
+    score_table,
+)
+from nas_mer.space import INPUT, Genotype, SearchSpace
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A retraining run with its scores.
+
+    Attributes:
+        run: the run.
+        genotype: the one to look at; None for all.
+    """
+
+    run: Run[RetrainConfig]
+    genotype: str | None = None
+
+    @cached_property
+    def predictions(self) -> list[Predictions]:
+        """One item a (genotype, seed).
+
+        Raises:
+            UserError: no network is trained yet, or the genotype is not of the run.
+        """
+        found = predictions(self.run)
+        if self.genotype is None:
+            return found
+        known = by_genotype(found)
+        if self.genotype not in known:
+            raise UserError(f"{self.run.path}: has no genotype '{self.genotype}'{did_you_mean(self.genotype, known)}")
+        return known[self.genotype]
+
+    @cached_property
+    def groups(self) -> dict[str, list[Predictions]]:
+        """By genotype its seeds that cover the same samples."""
+        return {name: fullest(group) for name, group in by_genotype(self.predictions).items()}
+
+    @cached_property
+    def rows(self) -> list[ScoreRow]:
+        """The score of each genotype, mean over its seeds."""
+        return [score(*group) for group in self.groups.values()]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What to know of the scores: what they lack and why, and which are optimistic."""
+        return notes(self.run, self.predictions)
+
+    @cached_property
+    def published(self) -> dict[str, Published]:
+        """By genotype what the paper reports of the same network at the same sizes on the same samples."""
+        rcn = SearchSpace.load("rcn")
+        found = {}
+        for row in self.rows:
+            genotype = self._genotypes.get(row.genotype)
+            if genotype is None or genotype.space_hash != rcn.hash:
+                continue
+            sizes = {"size": rcn.graph.shapes[INPUT].height, **rcn.parameters, **genotype.parameters}
+            if sizes["dropout"] != rcn.parameters["dropout"]:
+                continue
+            names = [name for name, choices in rcn.named.items() if choices == genotype.choices]
+            samples = {name: part.samples for name, part in row.databases.items()}
+            for name in names:
+                reported = find_published(
+                    name, samples, int(sizes["size"]), int(sizes["feature_maps"]), int(sizes["pool"])
+                )
+                if reported:
+                    found[row.genotype] = reported
+        return found
+
+    @cached_property
+    def compared(self) -> list[Published]:
+        """What the paper reports of other methods on the same samples."""
+        return compared({name: part.samples for name, part in self.rows[0].databases.items()})
+
+    @cached_property
+    def searched(self) -> dict[str, Genotype]:
+        """The genotypes that one search found; of several searches those of the one that found the most."""
+        found = {name: genotype for name, genotype in self._genotypes.items() if genotype.weight is not None}
+        searches = Counter((genotype.space_hash, genotype.origin) for genotype in found.values())
+        most = searches.most_common(1)[0][0] if searches else None
+        return {name: one for name, one in found.items() if (one.space_hash, one.origin) == most}
+
+    @property
+    def about(self) -> str:
+        """Dataset, protocol and seeds in words."""
+        config = self.run.config
+        data = config.dataset.name + (f" ({listed(config.dataset.databases)})" if config.dataset.databases else "")
+        seeds = f"seed{'s' if len(config.seeds) > 1 else ''} {listed(config.seeds)}"
+        return f"{data}, protocol {config.protocol.upper()}, {seeds}"
+
+    @property
+    def _genotypes(self) -> dict[str, Genotype]:
+        """Those that are the same in all folds."""
+        files = {name: self.run.path / "genotypes" / f"{name}.yaml" for name in self.groups}
+        return {name: Genotype.load(file) for name, file in files.items() if file.is_file()}
+
+    def remarks(self) -> list[str]:
+        """What to know of the numbers that the paper reports of this run's genotypes."""
+        if not self.published and not self.compared:
+            return ["the paper reports nothing of these networks at these sizes on these samples"]
+        return [f"{name}: {found.remark}" for name, found in self.published.items() if found.remark]
+
+
+def scores_grid(runs: Sequence[Scored], published: bool = False) -> Grid:
+    """Return one table of all runs, with protocol, seeds and notes in its caption.
+
+    A genotype that several runs have stands there as `run:genotype`.
+
+    Args:
+        runs: what to show.
+        published: also what the paper reports.
+    """
+    times = Counter(name for one in runs for name in one.groups)
+    rows, reported, others = [], {}, []
+    for one in runs:
+        for row in one.rows:
+            name = row.genotype if times[row.genotype] == 1 else f"{one.run.name}:{row.genotype}"
+            rows.append(replace(row, genotype=name))
+            if published and row.genotype in one.published:
+                reported[name] = one.published[row.genotype]
+        if published:
+            others += [found for found in one.compared if found not in others]
+    abouts = {one.run.name: one.about for one in runs}
+    about = next(iter(abouts.values()))
+    if len(set(abouts.values())) > 1:
+        about = "; ".join(f"{name}: {text}" for name, text in abouts.items())
+    grid = score_table(rows, f"UAR and UF1 on {about}", reported, others)
+    said = dict.fromkeys(f"{note[0].upper()}{note[1:]}." for one in runs for note in one.notes)
+    return replace(grid, caption=" ".join(filter(None, [grid.caption, *said])))
+
+
+def scores_records(runs: Sequence[Scored], published: bool = False) -> Iterator[dict[str, object]]:
+    """Iterate over the records of all runs: each genotype's seeds, their mean, and what the paper reports."""
+    for one in runs:
+        for name, seeds in by_genotype(one.predictions).items():
+            rows = [score(seed) for seed in seeds]
+            rows += [row for row in one.rows if row.genotype == name and len(row.seeds) > 1]
+            found = [record for row in rows for record in score_records(row)]
+            if published and name in one.published:
+                found += published_records(one.published[name], name)
+            yield from ({"run": one.run.name, **record} for record in found)
+        if published:
+            for other in one.compared:
+                yield from ({"run": one.run.name, **record} for record in published_records(other, other.method))

@@ -1,0 +1,76 @@
+"""What the tests of commands share: how a command is run, and two small runs made by commands."""
+
+import sys
+
+import pytest
+
+from nas_mer import cli
+
+QUICK = ("--set", "size=16", "--set", "feature_maps=4", "--set", "pool=2", "--epochs", "1", "--workers", "1")
+
+
+@pytest.fixture
+def nas_mer(monkeypatch, capsys):
+    """Run a command; return its exit status, and what it wrote to stdout and to stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas-mer", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def done(nas_mer):
+    """Run a command that succeeds without a word on stderr; return what it wrote to stdout."""
+
+    def run(*arguments):
+        status, out, err = nas_mer(*arguments)
+        assert (status, err) == (0, "")
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(nas_mer):
+    """Run a command that the user has to correct; return its message."""
+
+    def run(*arguments):
+        status, out, err = nas_mer(*arguments)
+        assert (status, out) == (2, "")
+        assert "Traceback" not in err
+        assert err.startswith("error: ")
+        return err.removeprefix("error: ")
+
+    return run
+
+
+def run_all(*commands):
+    """Run commands that succeed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for command in commands:
+            patch.setattr(sys, "argv", ["nas-mer", *map(str, command)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert not ended.value.code
+
+
+@pytest.fixture(name="run_all", scope="session")
+def _run_all():
+    return run_all
+
+
+@pytest.fixture(scope="session")
+def runs(tiny, tmp_path_factory):
+    """A folder with a search `s` and a retraining `r` of rcn-f and rcn, made by commands."""
+    folder = tmp_path_factory.mktemp("runs")
+    run_all(
+        ["search", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "s"],
+        ["retrain", "rcn-f", "rcn", "--data", tiny, *QUICK, "--seeds", "2", "--out", folder / "r"],
+    )
+    return folder
