@@ -27,7 +27,7 @@ import nas_mer
 from nas_mer.data import Dataset, loso_folds
 from nas_mer.files import write_json
 from nas_mer.runs.folder import maps_of
-from nas_mer.space import find_genotype, ops
+from nas_mer.space import find_genotype
 from nas_mer.train import Group, Inputs, Recipe, Replica, load_recipe, train
 from nas_mer.train.batches import steps_and_batch
 
@@ -89,12 +89,12 @@ def unfolded() -> Iterator[None]:
         out = weight.flatten(1) @ columns
         return (out if bias is None else out + bias[:, None]).unflatten(-1, (height, width))
 
-    original = ops.F.conv2d
-    ops.F.conv2d = conv2d
+    original = F.conv2d
+    F.conv2d = conv2d
     try:
         yield
     finally:
-        ops.F.conv2d = original
+        F.conv2d = original
 
 
 def main() -> None:

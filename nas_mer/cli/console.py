@@ -109,25 +109,19 @@ def print_prepared(prepared: Any, folder: Path) -> None:
 
 
 def print_search(run: Any) -> None:
-    """Print how decided each decision is, how far the seeds agree, and the derived genotypes."""
+    """Print what a search came to, how far its seeds agree, and the derived genotypes."""
     result, nested = run.result, run.config.protocol == "nested"
     searches = "folds" if nested else "seeds"
-    headings = "decision", "winner", "weight", "second", "weight", "decided", f"{searches} agree"
-    table = Table(*headings, box=None, pad_edge=False)
-    for name, part in result["decisions"].items():
-        spread = "" if part["spread"] is None else f" ± {part['spread']:.3f}"
-        weight = f"{part['weight']:.3f}{spread}"
-        table.add_row(
-            name, part["winner"], weight, part["second"] or "-", f"{part['second_weight']:.3f}",
-            f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
-        )  # fmt: skip
     out.print(Text(str(run.path), "bold"), soft_wrap=True)
-    out.print(table)
+    if "decisions" in result:
+        print_decisions(result["decisions"], searches)
+    else:
+        print_trials(result, run.config.strategy)
     if result["overlap"] is not None:
         overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
         out.print(f"the {searches}' top {run.config.top} overlap by {overlap}")
     for failure in result["failures"].values():
-        note(f"{failure}; it has no part in the weights")
+        note(f"{failure}; it has no part in the genotypes")
     if nested:
         print_folds(result, run.path)
         return
@@ -137,6 +131,31 @@ def print_search(run: Any) -> None:
     )
     files = sorted((run.path / "genotypes").glob("*.yaml"))
     print_genotypes(sorted((Genotype.load(file) for file in files), key=lambda genotype: genotype.rank or 0), run.path)
+
+
+def print_decisions(decisions: Any, searches: str) -> None:
+    """Print how decided each decision of a search is."""
+    headings = "decision", "winner", "weight", "second", "weight", "decided", f"{searches} agree"
+    table = Table(*headings, box=None, pad_edge=False)
+    for name, part in decisions.items():
+        spread = "" if part["spread"] is None else f" ± {part['spread']:.3f}"
+        weight = f"{part['weight']:.3f}{spread}"
+        table.add_row(
+            name, part["winner"], weight, part["second"] or "-", f"{part['second_weight']:.3f}",
+            f"{part['decided']:.1%}", f"{part['agreement']:.0%}",
+        )  # fmt: skip
+    out.print(table)
+
+
+def print_trials(result: Any, strategy: str) -> None:
+    """Print the best genotypes of a search that judged them one by one."""
+    out.print(f"strategy {strategy}: no architecture weights; {plural(result['tried'], 'network')} judged, the best:")
+    table = Table("rank", "validation UAR", "loss", "searches", "choices", box=None, pad_edge=False)
+    for row in result["trials"]:
+        choices = ", ".join(f"{name}: {option}" for name, option in row["choices"].items())
+        numbers = f"{row['valid_uar']:.3f}", f"{row['valid_loss']:.3f}", str(row["searches"])
+        table.add_row(str(row["rank"]), *numbers, choices)
+    out.print(table)
 
 
 def print_folds(result: Any, run: Path) -> None:
@@ -164,7 +183,8 @@ def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
     table = Table("file", "joint weight", "choices", box=None, pad_edge=False)
     for genotype in genotypes:
         choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
-        table.add_row(f"{genotype.name}.yaml", f"{genotype.weight:.4g}", choices)
+        weight = "-" if genotype.weight is None else f"{genotype.weight:.4g}"
+        table.add_row(f"{genotype.name}.yaml", weight, choices)
     out.print(table)
 
 

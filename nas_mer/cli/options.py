@@ -33,6 +33,19 @@ class Relaxation(StrEnum):
     gumbel = "gumbel"
 
 
+class Strategy(StrEnum):
+    """How a space is searched."""
+
+    darts = "darts"
+    gumbel = "gumbel"
+    fair = "fair"
+    perturbation = "perturbation"
+    weight_sharing_random = "weight-sharing-random"
+    random = "random"
+    tpe = "tpe"
+    evolution = "evolution"
+
+
 class Protocol(StrEnum):
     """What a search may see."""
 

@@ -35,6 +35,7 @@ from nas_mer.cli.options import (
     SeedsOption,
     SetOption,
     SpaceArgument,
+    Strategy,
     TensorboardOption,
     TopOption,
     WorkersOption,
@@ -70,8 +71,28 @@ def demo(
 def search(
     space: SpaceArgument,
     data: DatasetOption,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(
+            help="How: darts to weight-sharing-random train a supernet, random to evolution genotypes one by one."
+        ),
+    ] = Strategy.darts,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="STEPS",
+            help="What each search may cost, in training steps of one network. [default: the recipe's epochs, or 50 "
+            "genotypes]",
+        ),
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="A search recipe: a YAML file, default or darts.", metavar="RECIPE")
+        str,
+        typer.Option(
+            help="A YAML file or a name: a search recipe (default, darts); where genotypes are trained one by one, a "
+            "retraining recipe (default, paper).",
+            metavar="RECIPE",
+        ),
     ] = "default",
     order: Annotated[Order | None, typer.Option(help="The hypergradient. [default: the recipe's]")] = None,
     relaxation: Annotated[
@@ -85,6 +106,14 @@ def search(
     seeds: SeedsOption = 1,
     top: TopOption = 3,
     run_out: OutOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="An Optuna storage on which several machines work together, as in postgresql://user@host/name. "
+            "[default: SQLite in the run folder]",
+        ),
+    ] = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -96,20 +125,25 @@ def search(
 ) -> None:
     """Search a space and derive its best genotypes.
 
-    A supernet's weights and its architecture weights are trained in turn.
+    By default a supernet's weights and its architecture weights are trained in turn (DARTS).
     """
     from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import search as run_search
-    from nas_mer.search import load_search_recipe
+    from nas_mer.search import find_strategy
 
     found = SearchSpace.load(space, **parameters_of(sets))
-    chosen = load_search_recipe(recipe)
-    changes = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
-    chosen = chosen.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    options = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
+    changes = {key: value for key, value in options.items() if value is not None}
+    way = find_strategy(strategy.value)
+    way.check(changes, budget)
+    chosen = way.load(recipe).model_copy(update=changes)
     path = run_out or new_run_path("search", found.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_search(found, data, chosen, path, seeds, top, protocol.value, compute, progress, tensorboard)
+        run = run_search(
+            found, data, chosen, path, seeds, top, protocol.value, compute, progress, tensorboard,
+            strategy.value, budget, storage,
+        )  # fmt: skip
     print_json(run.result) if as_json else print_search(run)
 
 

@@ -17,12 +17,14 @@ from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.report.document import Cell, Heading, Paragraph, Part, Picture, Replay, Section, Source, Table
 from nas_mer.runs import RetrainConfig, Run, SearchConfig, history, space_of
+from nas_mer.runs.findings import SHOWN, History, Tried
 from nas_mer.runs.folder import DatasetReference
 from nas_mer.runs.predicting import activation_figure
 from nas_mer.runs.score_pictures import ranks_of
 from nas_mer.runs.scored import Scored
-from nas_mer.runs.searching import History
+from nas_mer.runs.searched import findings, strategy_of
 from nas_mer.score import Comparison, Interval, ScoreRow, compare
+from nas_mer.search import Ranked, SearchRecipe
 from nas_mer.search.decided import verdict
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.view import (
@@ -90,6 +92,17 @@ class Searched:
         """How it came to its genotypes."""
         return course(self.space, self.weights, self.run.config.top)
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it has architecture weights; otherwise it judged genotypes one by one."""
+        return strategy_of(self.run).weighs
+
+    @cached_property
+    def judged(self) -> list[Ranked]:
+        """The genotypes that it judged one by one, the best first."""
+        found = findings(self.run)
+        return found.ranked(self.space) if isinstance(found, Tried) else []
+
     def mean(self, epoch: int = -1) -> dict[str, dict[str, float]]:
         """Return decision -> option -> its weight after an epoch, mean over searches."""
         return {
@@ -99,7 +112,9 @@ class Searched:
 
     @property
     def top(self) -> tuple[Genotype, ...]:
-        """The genotypes of the greatest joint weight."""
+        """Its best genotypes."""
+        if not self.weighs:
+            return tuple(one.genotype for one in self.judged[: self.run.config.top])
         return self.course.genotypes
 
     @property
@@ -113,8 +128,9 @@ class Searched:
         config = self.run.config
         return (
             f"{self.run.name} is a search of {self.space.name} ({self.space.size:,} genotypes) on "
-            f"{config.dataset.name}: protocol {config.protocol}, {_plural(len(config.seeds), 'seed')}, "
-            f"{config.recipe.epochs} epochs, {config.recipe.order} order"
+            f"{config.dataset.name}: strategy {config.strategy}, protocol {config.protocol}, "
+            f"{_plural(len(config.seeds), 'seed')}, {config.recipe.epochs} epochs"
+            + (f", {config.recipe.order} order" if isinstance(config.recipe, SearchRecipe) else " a genotype")
         )
 
 
@@ -160,6 +176,12 @@ def _summary(searches: Sequence[Searched], scored: Sequence[Retrained]) -> Itera
 
 def _search_in_words(one: Searched) -> Iterator[Part]:
     (best, *_) = one.top
+    if not one.weighs:
+        yield Paragraph(
+            f"{one.what}. Of {_plural(len(one.judged), 'network')} the best is {_choices(best)}, with a validation UAR "
+            f"of {one.judged[0].valid_uar:.3f}; as the best of many this number is optimistic."
+        )
+        return
     chance = 1 / one.space.size
     decided = [verdict(one.space.decisions[name], values[:, -1]).decided for name, values in one.weights.items()]
     text = (
@@ -184,9 +206,9 @@ def _scores_in_words(run: Retrained) -> Iterator[Part]:
     best = run.rows[run.best]
     whole = best.composite
     many = f"{_plural(len(run.rows), 'genotype')} with {_plural(len(run.run.config.seeds), 'seed')}"
-    highest = f"the highest UAR is that of {run.best}" if len(run.rows) > 1 else "its UAR is"
+    highest = f"the highest UAR is that of {run.best}," if len(run.rows) > 1 else "its UAR is"
     text = (
-        f"{run.run.name} retrained {many} under {whole.folds} folds: {highest}, "
+        f"{run.run.name} retrained {many} in {whole.folds} folds: {highest} "
         f"{_with_interval(whole.uar, whole.uar_interval)}, with a UF1 of "
         f"{_with_interval(whole.uf1, whole.uf1_interval)} (composite of {whole.samples} samples; 95 % intervals over "
         "subjects)."
@@ -234,9 +256,10 @@ def _spaces(searches: Sequence[Searched], scored: Sequence[Retrained]) -> Iterat
 def _searches(searches: Sequence[Searched]) -> Iterator[Part]:
     if not searches:
         yield Paragraph("No search run is in this report; add one to see its weights and history.", missing=True)
-    if len(searches) > 1:
+    weighing = [one for one in searches if one.weighs]
+    if len(weighing) > 1:
         yield Heading("All searches")
-        yield from _told(_winners, searches)
+        yield from _told(_winners, weighing)
     for one in searches:
         yield Heading(one.run.name)
         yield from _told(_search, one)
@@ -250,7 +273,10 @@ def _search(one: Searched) -> Iterator[Part]:
         else "The search has seen every subject, so a LOSO score of its genotypes on this dataset is optimistic."
     )
     if not one.run.finished:
-        yield Paragraph(f"The search is not finished: {one.history.length} epochs are done.", missing=True)
+        yield Paragraph(f"The search is not finished; it is told {findings(one.run).extent}.", missing=True)
+    if not one.weighs:
+        yield _trials(one)
+        return
     figure = architecture_figure(one.space, one.mean(), one.top[0])
     epochs = range(one.history.length)
     weights = {
@@ -276,8 +302,8 @@ def _winners(searches: Sequence[Searched]) -> Iterator[Part]:
     for one in searches:
         found = {name: verdict(one.space.decisions[name], values[:, -1]) for name, values in one.weights.items()}
         texts = [f"{found[name].winner} {found[name].weight:.2f}" if name in found else None for name in decisions]
-        rows.append([one.run.name, one.run.config.protocol, one.run.config.recipe.order, *texts])
-    yield Table("The winners and their weights", ["search", "protocol", "order", *decisions], rows)
+        rows.append([one.run.name, one.run.config.strategy, one.run.config.protocol, *texts])
+    yield Table("The winners and their weights", ["search", "strategy", "protocol", *decisions], rows)
 
 
 def _decisions(one: Searched) -> Table:
@@ -294,6 +320,15 @@ def _decisions(one: Searched) -> Table:
     return Table("What each decision comes to", headings, rows)
 
 
+def _trials(one: Searched) -> Table:
+    rows: list[list[object]] = [
+        [found.genotype.rank, found.valid_uar, found.valid_loss, found.searches, *found.genotype.choices.values()]
+        for found in one.judged[:SHOWN]
+    ]
+    headings = ["rank", "validation UAR", "loss", "searches", *one.space.decisions]
+    return Table("The best genotypes that were judged one by one", headings, rows)
+
+
 def _chosen(one: Searched) -> Table:
     """Return how often each option won, over the folds of a nested search."""
     rows: list[list[object]] = []
@@ -302,6 +337,7 @@ def _chosen(one: Searched) -> Table:
         rows += [
             [name, option, wins[index], _percent(wins[index] / len(values))]
             for index, option in enumerate(one.space.decisions[name])
+            if wins[index]
         ]
     return Table("In how many searches each option won", ["decision", "option", "searches", "share"], rows)
 
@@ -321,7 +357,10 @@ def _genotypes(searches: Sequence[Searched], scored: Sequence[Retrained]) -> Ite
 
 def _derived(one: Searched) -> Iterator[Part]:
     top = one.top
-    rows = [[f"top{one.rank}", Cell(f"{one.weight:.3g}", one.weight), *one.choices.values()] for one in top]
+    rows = [
+        [f"top{one.rank}", None if one.weight is None else Cell(f"{one.weight:.3g}", one.weight), *one.choices.values()]
+        for one in top
+    ]
     yield Table(f"Derived from {one.run.name}", ["genotype", "joint weight", *one.space.decisions], rows)
     for genotype in top:
         figure = architecture_figure(one.space, genotype=genotype)

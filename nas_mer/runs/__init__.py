@@ -8,15 +8,8 @@ from nas_mer.errors import UserError
 from nas_mer.runs.folder import Progress, Run, new_run_path, open_run
 from nas_mer.runs.nested import Nested, nested_of
 from nas_mer.runs.retraining import RetrainConfig, continue_retrain, predictions, retrain
-from nas_mer.runs.searching import (
-    SearchConfig,
-    continue_search,
-    derive,
-    history,
-    mean_weights,
-    search,
-    space_of,
-)
+from nas_mer.runs.searched import SearchConfig, history, mean_weights, space_of
+from nas_mer.runs.searching import continue_search, derive, search
 
 __all__ = [
     "Compute",

@@ -9,7 +9,7 @@ from nas_mer.data import Fold
 from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.runs.folder import Run
-from nas_mer.runs.searching import SearchConfig, space_of
+from nas_mer.runs.searched import SearchConfig, space_of
 from nas_mer.space import Genotype, SearchSpace
 
 

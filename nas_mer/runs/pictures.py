@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas_mer.runs.folder import Run
-from nas_mer.runs.searching import SearchConfig, history, mean_weights, space_of
+from nas_mer.runs.searched import SearchConfig, history, mean_weights, space_of
 from nas_mer.view import course, draw_architecture, draw_history
 
 

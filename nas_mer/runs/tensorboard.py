@@ -113,7 +113,7 @@ def place_of(line: Line) -> str:
 
 
 def scalars(line: Line, options: Mapping[str, Sequence[str]]) -> list[Scalar]:
-    """Return what a line says, as points of curves: an epoch of a search, a training of a fold, or a score."""
+    """Return what a line says, as points of curves: an epoch or trial of a search, a training of a fold, or a score."""
     if "epoch" in line:
         step = line["epoch"]
         found = [Scalar(f"{name}/{part}", line[f"{part}_{name}"], step) for part, name in _OF_AN_EPOCH]
@@ -123,6 +123,8 @@ def scalars(line: Line, options: Mapping[str, Sequence[str]]) -> list[Scalar]:
             named = zip(options[decision], weights, strict=True)
             found += [Scalar(f"weights/{decision}/{option}", weight, step) for option, weight in named]
         return found
+    if "trial" in line:
+        return [] if line["valid_uar"] is None else [Scalar("uar/valid", line["valid_uar"], line["trial"])]
     if "losses" in line:
         losses = enumerate(line["losses"], start=1)
         return [Scalar(f"loss/{line['fold']}", loss, epoch) for epoch, loss in losses if loss is not None]

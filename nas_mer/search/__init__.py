@@ -1,6 +1,26 @@
-"""Searching a space: bilevel updates of a supernet and its architecture weights."""
+"""Searching a space: supernets with architecture weights or without, and genotypes trained one by one."""
 
-from nas_mer.search.bilevel import BilevelSearch, Epoch, SearchReplica
+from nas_mer.search.bilevel import BilevelSearch
 from nas_mer.search.recipe import SearchRecipe, load_search_recipe
+from nas_mer.search.strategies import STRATEGIES, Strategy, SupernetStrategy, TrialStrategy, find_strategy
+from nas_mer.search.study import Study
+from nas_mer.search.supernets import Epoch, SearchReplica, Supernets
+from nas_mer.search.trials import Ranked, Trial, ranked
 
-__all__ = ["BilevelSearch", "Epoch", "SearchRecipe", "SearchReplica", "load_search_recipe"]
+__all__ = [
+    "STRATEGIES",
+    "BilevelSearch",
+    "Epoch",
+    "Ranked",
+    "SearchRecipe",
+    "SearchReplica",
+    "Strategy",
+    "Study",
+    "SupernetStrategy",
+    "Supernets",
+    "Trial",
+    "TrialStrategy",
+    "find_strategy",
+    "load_search_recipe",
+    "ranked",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,30 @@ class Adam(Part):
     weight_decay: NotNegative = 0.0
 
 
+class EarlyStopping(Part):
+    """When the curvature of the validation loss stops a search (Zela et al., 2020, section 5.2).
+
+    Eigenvalues are smoothed by a mean over a window of epochs. A search stops when the smoothed one of some epochs ago
+    is less than a share of the smoothed one now, and goes back to where it was then.
+
+    Attributes:
+        window: epochs of the mean.
+        back: how many epochs ago, and how many are taken back.
+        ratio: the share.
+    """
+
+    window: Count = 5
+    back: Count = 5
+    ratio: Positive = 0.75
+
+    def stops(self, eigenvalues: Sequence[float]) -> bool:
+        """Return whether a search with these eigenvalues, one an epoch, stops after the last of them."""
+        if len(eigenvalues) < self.window + self.back:
+            return False
+        now, then = (sum(eigenvalues[end - self.window : end]) for end in (len(eigenvalues), -self.back))
+        return now > 0 and then < self.ratio * now
+
+
 class SearchRecipe(Part):
     """How a supernet is searched.
 
@@ -33,6 +58,10 @@ class SearchRecipe(Part):
         alphas: the optimiser of the architecture weights.
         noise: the standard deviation of the alphas' start.
         normalise: as in a retraining recipe.
+        early_stopping: stop by the Hessian of the alphas; it costs two passes of a batch for each option and epoch.
+        zero_one: the factor of the zero-one loss, of the strategy `fair`.
+        tuning: epochs of the weights after each decision, of the strategy `perturbation`.
+        candidates: how many genotypes to judge, of the strategy `weight-sharing-random`.
     """
 
     epochs: Count
@@ -46,6 +75,10 @@ class SearchRecipe(Part):
     alphas: Adam
     noise: NotNegative = 1e-3
     normalise: Normalise = "standardise"
+    early_stopping: EarlyStopping | None = None
+    zero_one: NotNegative = 10.0
+    tuning: Count = 5
+    candidates: Count = 200
 
 
 RECIPES = Path(__file__).parent / "recipes"

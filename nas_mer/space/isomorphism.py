@@ -24,16 +24,24 @@ class Distinct:
     """Remembers networks and tells whether another one is new."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[Reduced[int]]] = {}
+        self._seen: dict[str, list[tuple[int, Reduced[int]]]] = {}
+        self._count = 0
 
     def add(self, graph: Graph) -> bool:
         """Remember a frozen graph; return False where an isomorphic one was added before."""
+        known = self._count
+        return self.number(graph) == known
+
+    def number(self, graph: Graph) -> int:
+        """Remember a frozen graph; return its number, from 0, which is that of all isomorphic ones."""
         reduced = reduce(graph)
         alike = self._seen.setdefault(_hash(reduced), [])
-        if any(_isomorphic(reduced, other) for other in alike):
-            return False
-        alike.append(reduced)
-        return True
+        for number, other in alike:
+            if _isomorphic(reduced, other):
+                return number
+        alike.append((self._count, reduced))
+        self._count += 1
+        return self._count - 1
 
 
 def reduce(graph: Graph) -> Reduced[int]:

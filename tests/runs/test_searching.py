@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from nas_mer.errors import UserError
 from nas_mer.runs import Compute, derive, history, load_run, mean_weights, resume, search
 from nas_mer.runs.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.tensors import read_tensors
-from nas_mer.search import BilevelSearch
+from nas_mer.search import STRATEGIES, BilevelSearch
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 
 GENOTYPES = {f"genotypes/top{rank}.yaml" for rank in (1, 2, 3)}
@@ -39,6 +40,11 @@ def begun(space, tiny, search_recipe, tmp_path, stopping, stop, alone):
         return load_run(tmp_path / name)
 
     return begin
+
+
+def searching_with(monkeypatch, kind):
+    """Let another class do the searches."""
+    monkeypatch.setitem(STRATEGIES, "darts", replace(STRATEGIES["darts"], search=kind))
 
 
 def results(run):
@@ -124,7 +130,7 @@ class TestSearch:
             space, genotype = load_genotype(searched.path / "genotypes" / f"top{found['rank']}.yaml")
             assert dict(genotype.choices) == found["choices"]
             assert space.overrides == searched.config.parameters
-            assert genotype.origin == "search searched, protocol shared, 2 seed(s) after 3 of 3 epochs"
+            assert genotype.origin == "search searched, strategy darts, protocol shared, 2 seed(s) after 3 of 3 epochs"
 
     def test_how_decided_it_is(self, searched, space):
         for decision, options in space.decisions.items():
@@ -172,11 +178,11 @@ class TestNested:
         data, seen = Dataset.load(tiny), []
 
         class Watched(BilevelSearch):
-            def __init__(self, graph, inputs, replicas, recipe):
+            def __init__(self, space, inputs, replicas, recipe):
                 seen.extend(replicas)
-                super().__init__(graph, inputs, replicas, recipe)
+                super().__init__(space, inputs, replicas, recipe)
 
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        searching_with(monkeypatch, Watched)
         once = search_recipe.model_copy(update={"epochs": 1})
         search(space, tiny, once, tmp_path / "run", seeds=2, protocol="nested", compute=alone)
         assert [replica.about for replica in seen] == [(seed, fold) for seed in (0, 1) for fold in FOLDS]
@@ -227,7 +233,7 @@ class TestNested:
             found_space, genotype = load_genotype(nested.path / "folds" / f"{fold}.yaml")
             assert dict(genotype.choices) == best
             assert found_space.overrides == nested.config.parameters
-            origin = f"search nested, protocol nested, 2 seed(s) after 3 of 3 epochs, fold {fold}"
+            origin = f"search nested, strategy darts, protocol nested, 2 seed(s) after 3 of 3 epochs, fold {fold}"
             assert genotype.origin == origin
 
     def test_how_many_folds_chose_what(self, nested, space):
@@ -272,7 +278,7 @@ class TestNested:
         assert not (tmp_path / "run").exists()
 
     def test_a_fold_that_fails_has_no_genotype(self, nested, space, tiny, search_recipe, tmp_path, monkeypatch, alone):
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((0, "beta/s01"), (1, "alpha/s01")))
+        searching_with(monkeypatch, failing((0, "beta/s01"), (1, "alpha/s01")))
         run = search(space, tiny, search_recipe, tmp_path / "run", protocol="nested", compute=alone)
         why = "the search diverged in epoch 2: training loss nan, validation loss nan"
         assert run.result["failures"] == {"seed 0, fold beta/s01": f"seed 0, fold beta/s01: {why}"}
@@ -294,7 +300,7 @@ class TestNested:
     def test_derive_takes_it_as_far_as_it_is(self, begun, space):
         run = begun(3, protocol="nested")  # all epochs of the first fold
         (best,) = derive(run, 1)
-        assert best.origin == "search searched, protocol nested, 1 seed(s) after 3 of 3 epochs"
+        assert best.origin == "search searched, strategy darts, protocol nested, 1 seed(s) after 3 of 3 epochs"
         assert [file.relative_to(run.path).as_posix() for file in run.path.glob("folds/*/*")] == [
             "folds/alpha/s01.yaml"
         ]
@@ -353,11 +359,11 @@ class TestGroups:
         sizes = []
 
         class Watched(BilevelSearch):
-            def __init__(self, graph, inputs, replicas, recipe):
+            def __init__(self, space, inputs, replicas, recipe):
                 sizes.append(len(replicas))
-                super().__init__(graph, inputs, replicas, recipe)
+                super().__init__(space, inputs, replicas, recipe)
 
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        searching_with(monkeypatch, Watched)
         search(space, tiny, search_recipe, tmp_path / "run", 5, compute=Compute(workers=1, group=2))
         assert sizes == [2, 2, 1]
 
@@ -369,7 +375,7 @@ class TestGroups:
         close(resume(run.path, Compute(workers=1, group=after)), nested)
 
     def test_one_that_diverges_leaves_its_group(self, space, tiny, search_recipe, tmp_path, monkeypatch, searched):
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,), (2,)))
+        searching_with(monkeypatch, failing((1,), (2,)))
         run = search(space, tiny, search_recipe, tmp_path / "run", 4, compute=Compute(workers=1, group=4))
         assert run.result["failures"].keys() == {"seed 1", "seed 2"}
         assert run.result["seeds"].keys() == {"0", "3"}
@@ -380,7 +386,7 @@ class TestGroups:
 
     def test_a_failure_is_kept_while_the_others_go_on(self, begun, monkeypatch):
         """The search that failed is not begun again."""
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,)))
+        searching_with(monkeypatch, failing((1,)))
         run = begun(6, compute=Compute(workers=1, group=3), seeds=3)
         assert read_tensors(run.path / "seeds" / "1.safetensors")[1]["failure"].startswith(
             "seed 1: the search diverged"
@@ -388,11 +394,11 @@ class TestGroups:
         begun_again = []
 
         class Watched(BilevelSearch):
-            def __init__(self, graph, inputs, replicas, recipe):
+            def __init__(self, space, inputs, replicas, recipe):
                 begun_again.extend(replica.about for replica in replicas)
-                super().__init__(graph, inputs, replicas, recipe)
+                super().__init__(space, inputs, replicas, recipe)
 
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", Watched)
+        searching_with(monkeypatch, Watched)
         assert resume(run.path, Compute(workers=1, group=3)).result["failures"].keys() == {"seed 1"}
         assert begun_again == [(0,), (2,)]
 
@@ -551,7 +557,7 @@ class TestDerive:
         last = read_tensors(run.path / "seeds" / "0.safetensors")[1]["epochs"][-1]["weights"]
         (best,) = derive(run, 1)
         assert best.choices == {d: max(zip(last[d], o, strict=True))[1] for d, o in space.decisions.items()}
-        assert best.origin == "search searched, protocol shared, 1 seed(s) after 2 of 3 epochs"
+        assert best.origin == "search searched, strategy darts, protocol shared, 1 seed(s) after 2 of 3 epochs"
         assert [file.name for file in run.path.glob("genotypes/*")] == ["top1.yaml"]
 
     def test_each_seed_counts_with_its_last_epoch(self, begun):
@@ -598,7 +604,7 @@ def failing(*abouts):
 
 class TestDiverged:
     def test_the_other_seeds_go_on(self, searched, space, tiny, search_recipe, tmp_path, monkeypatch, alone):
-        monkeypatch.setattr("nas_mer.runs.searching.BilevelSearch", failing((1,)))
+        searching_with(monkeypatch, failing((1,)))
         run = search(space, tiny, search_recipe, tmp_path / "run", seeds=2, compute=alone)
         why = "the search diverged in epoch 2: training loss nan, validation loss nan"
         assert run.result["failures"] == {"seed 1": f"seed 1: {why}"}

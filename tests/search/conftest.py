@@ -57,7 +57,7 @@ def _replica():
 def start(space, data):
     """Return a function that starts searches: of seed 0 only, or of all that are given."""
 
-    def start(*replicas, graph=space.graph, data=data, **changes):
+    def start(*replicas, space=space, data=data, **changes):
         recipe = SearchRecipe.model_validate(
             {
                 "epochs": 5,
@@ -68,6 +68,6 @@ def start(space, data):
             | changes
         )
         maps = Maps(data.maps.to(torch.get_default_dtype()), data.labels, data.classes, data.u_mirror)
-        return BilevelSearch(graph, Inputs.of(maps, recipe.normalise), replicas or (replica(0),), recipe)
+        return BilevelSearch(space, Inputs.of(maps, recipe.normalise), replicas or (replica(0),), recipe)
 
     return start

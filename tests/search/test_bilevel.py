@@ -13,8 +13,8 @@ from torch import nn
 
 from nas_mer.nn import Network
 from nas_mer.search import SearchRecipe, SearchReplica
-from nas_mer.search.bilevel import average_recall, clipped
 from nas_mer.search.relaxation import RELAXATIONS, uniform_noise
+from nas_mer.search.supernets import average_recall, clipped
 from nas_mer.space import SearchSpace
 from nas_mer.space.ops import Dropout
 from nas_mer.train import Maps
@@ -182,10 +182,10 @@ def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
     start, data, replica, momentum, nesterov, count
 ):
     """Against central differences of: torch's SGD takes its step, then the loss of the alphas' half."""
-    graph = SearchSpace.load("rcn", size=12, feature_maps=3, pool=2, dropout=0.0).graph
+    space = SearchSpace.load("rcn", size=12, feature_maps=3, pool=2, dropout=0.0)
     settings = {"learning_rate": 0.1, "momentum": momentum, "weight_decay": 0.01, "nesterov": nesterov}
     searches = map(replica, range(count))
-    search = start(*searches, graph=graph, order="exact", weights=settings, noise=0.5, normalise="none")
+    search = start(*searches, space=space, order="exact", weights=settings, noise=0.5, normalise="none")
     train, valid = batches(search)
     if momentum:
         search.weight_optimizer.moments = {k: torch.randn_like(m) for k, m in search.weight_optimizer.moments.items()}
@@ -193,7 +193,7 @@ def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
     moments, network = row(search.weight_optimizer.moments, last), supernet(search, last)
 
     def value(alphas):
-        moved = copy.deepcopy(network, {id(graph): graph})
+        moved = copy.deepcopy(network, {id(space.graph): space.graph})
         mixture = {name: alpha.softmax(0) for name, alpha in alphas.items()}
         sgd = torch.optim.SGD(moved.parameters(), 0.1, momentum, weight_decay=0.01, nesterov=nesterov)
         for name, parameter in moved.named_parameters():
@@ -223,7 +223,7 @@ def test_orders_on_one_supernet(start, replica, monkeypatch, count):
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: F.softplus(x))
     found = {}
     for order in ORDERS:
-        search = start(*map(replica, range(count)), graph=SearchSpace.parse(PLAIN).graph, order=order)
+        search = start(*map(replica, range(count)), space=SearchSpace.parse(PLAIN), order=order)
         found[order] = torch.cat(search.hypergradient(*batches(search), 0.5, draws(search)[1]), dim=1)
     size = found["exact"].norm(dim=1)
     assert ((found["second"] - found["exact"]).norm(dim=1) < 1e-3 * size).all()
@@ -617,15 +617,15 @@ def test_searches_may_be_regrouped(start, replica, order, relaxation):
 
 def test_names_of_decisions_may_begin_alike(start, replica):
     """`a` and `a.input`: the moments of one are not the other's."""
-    graph = SearchSpace.parse(PLAIN).graph
-    assert set(graph.decisions) == {"a", "a.input"}
-    search = start(graph=graph)
+    space = SearchSpace.parse(PLAIN)
+    assert set(space.decisions) == {"a", "a.input"}
+    search = start(space=space)
     records = [search.run_epoch() for _ in range(4)]
-    again = start(graph=graph)
+    again = start(space=space)
     for record in records:
         assert again.run_epoch() == record
         content = save(again.states()[0])
-        again = start(graph=graph)
+        again = start(space=space)
         again.restore([load(content)])
         assert save(again.states()[0]) == content
 

@@ -1,0 +1,75 @@
+"""What a search costs, in training steps of one network.
+
+A step is a forward and a backward pass over 64 samples. A network's is that of a mean network of the space; a supernet
+counts as many of them as the multiplications and additions of its forward pass are of a network's. Optimisers,
+normalisation and activations are left out.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+
+from nas_mer.nn import Network
+from nas_mer.space import INPUT, Graph, SearchSpace
+from nas_mer.train.batches import steps_and_batch
+from nas_mer.train.recipe import Recipe
+
+STEP = 64
+"""Samples of a step."""
+
+LOOK = 1 / 3
+"""What a forward pass alone costs of a step: a backward pass takes two of it."""
+
+DRAWS = 8
+"""How many genotypes stand for all of a space."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a search with a supernet costs: how many samples the supernet is trained on, forward and backward.
+
+    Attributes:
+        each: an epoch.
+        once: what comes after the last epoch.
+    """
+
+    each: float
+    once: float = 0.0
+
+    def of(self, epochs: int) -> float:
+        """Return the cost of a search of some epochs."""
+        return epochs * self.each + self.once
+
+    def epochs(self, most: float) -> int:
+        """Return how many epochs some samples are enough for; less than 1 if they are enough for none."""
+        return int((most - self.once) / self.each)
+
+
+def training_steps(recipe: Recipe, train: int, valid: int) -> float:
+    """Return how many steps it costs to train a network on some samples and to judge it on others."""
+    steps, batch = steps_and_batch(train, recipe.batch_size)
+    return (recipe.epochs * steps * batch + valid * LOOK) / STEP
+
+
+def sample_steps(space: SearchSpace) -> float:
+    """Return how many steps of one network it costs to train the supernet of a space on one sample."""
+    draws = random.Random(0)
+    networks = [operations(space.freeze(space.sample(draws))) for _ in range(DRAWS)]
+    return operations(space.graph) / (sum(networks) / DRAWS) / STEP
+
+
+def operations(graph: Graph) -> int:
+    """Return the multiplications and additions (FLOP) of a forward pass over one sample, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape = graph.shapes[INPUT]
+    with torch.device("meta"):  # shapes without values
+        network = Network(graph)
+        mixture = {decision: torch.ones(len(options)) for decision, options in graph.decisions.items()}
+        maps = torch.zeros(2, shape.channels, shape.height, shape.width)  # two: batch statistics need more than one
+        with FlopCounterMode(display=False) as counter:
+            network(maps, mixture)
+    return int(counter.get_total_flops()) // len(maps)

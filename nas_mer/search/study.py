@@ -1,0 +1,287 @@
+"""Searches that draw genotypes and hear how good they are, kept by Optuna.
+
+A study is asked for a batch of genotypes, and told of all of them before it is asked for the next. What it draws
+depends on the trials before and on a stream of its own, so a search that was stopped in the middle of a batch goes on
+as it would have.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nas_mer.errors import UserError
+from nas_mer.search.trials import Trial
+from nas_mer.space import SearchSpace
+from nas_mer.space.isomorphism import Distinct
+from nas_mer.train.streams import stream_seed
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+BATCH = 8
+"""How many genotypes a study is asked for at once; the size of a generation, too."""
+
+TRIES = 100
+"""How often a uniform draw is repeated to find a network that was not drawn before."""
+
+Choices = dict[str, str]
+Sampler = Callable[[int], "BaseSampler"]
+"""From a seed to what draws genotypes."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A genotype to be judged.
+
+    Attributes:
+        number: its number in the study.
+        choices: the genotype's.
+    """
+
+    number: int
+    choices: Choices
+
+
+@dataclass(frozen=True)
+class Storage:
+    """An Optuna storage that answers.
+
+    Attributes:
+        url: where it is.
+        opened: the storage.
+    """
+
+    url: str
+    opened: BaseStorage
+
+
+def open_storage(url: str) -> Storage:
+    """Open a storage.
+
+    Raises:
+        UserError: it does not answer, or is none.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with answering(url):
+        return Storage(url, optuna.storages.get_storage(url))
+
+
+class Study:
+    """The trials of one search.
+
+    A sampler knows nothing of rules: a draw that breaks one stands for the nearest genotype that keeps all (`nearest`).
+
+    Args:
+        space: the space.
+        storage: where the study is kept; processes on many machines may share it.
+        name: the study's name there.
+        about: what its random streams depend on.
+        sampler: what draws; None draws uniformly from the space, and no network twice.
+        count: how many different networks to judge.
+        of: what the trials are of, by name (hashes of the space, the dataset, the recipe).
+        asker: who asks: tells the trials that are under way here from those of other machines.
+
+    Raises:
+        UserError: the storage cannot be used, or its study is of something else.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        storage: Storage,
+        name: str,
+        about: tuple[str | int, ...],
+        sampler: Sampler | None,
+        count: int,
+        of: Mapping[str, str],
+        asker: str = "",
+    ) -> None:
+        import optuna
+
+        self.space, self.url, self.name, self.about = space, storage.url, name, about
+        self.sampler, self.count, self.asker = sampler, count, asker
+        self._distinct = Distinct()
+        self._numbers: dict[str, int] = {}
+        with answering(self.url):
+            self._study = optuna.create_study(
+                storage=storage.opened, study_name=name, direction="maximize", load_if_exists=True
+            )
+            known = self._study.user_attrs
+            for key, value in of.items():
+                if key not in known:
+                    self._study.set_user_attr(key, value)
+                elif known[key] != value:
+                    raise UserError(
+                        f"{shown(self.url)}: its study '{name}' is of another {key} ({known[key]}, this one is "
+                        f"{value}); use another storage"
+                    )
+
+    def trials(self) -> dict[int, Trial]:
+        """Return the trials that are done by their numbers, those of other machines too."""
+        with answering(self.url):
+            return {one.number: _trial(one) for one in self._asked() if one.state.is_finished()}
+
+    def judged(self) -> int:
+        """Return how many different networks were judged."""
+        with answering(self.url):
+            return len({self._network(one) for one in self._asked() if one.state.is_finished()})
+
+    def batch(self) -> list[Asked]:
+        """Return the genotypes to judge next: those of a batch whose network has not been judged.
+
+        An empty list is the end: enough networks are judged, or a whole batch of draws has brought none that is new.
+        """
+        with answering(self.url):
+            number = max((one.user_attrs["batch"] for one in self._mine()), default=0)
+            while True:
+                members = [one for one in self._mine() if one.user_attrs["batch"] == number]
+                before = {self._network(one) for one in self._asked() if one not in members}
+                size = min(BATCH, self.count - len(before))
+                if size <= 0:
+                    return []
+                for _ in range(size - len(members)):
+                    self._ask(number, self._asked())
+                self._settle()
+                members = [one for one in self._mine() if one.user_attrs["batch"] == number]
+                waiting = {self._network(one): one for one in reversed(members) if not one.state.is_finished()}
+                if waiting:
+                    return [Asked(one.number, one.user_attrs["choices"]) for one in reversed(waiting.values())]
+                if before.issuperset(map(self._network, members)):
+                    return []
+                number += 1
+
+    def tell(self, number: int, trial: Trial) -> None:
+        """Keep what came out of a genotype that was asked for."""
+        from optuna.trial import TrialState
+
+        with answering(self.url):
+            judged = {"valid_loss": trial.valid_loss, "failure": trial.failure}
+            self._study._storage.set_trial_user_attr(self._asked()[number]._trial_id, "judged", judged)
+            state = TrialState.FAIL if trial.valid_uar is None else None
+            self._study.tell(number, trial.valid_uar, state, skip_if_finished=True)
+
+    def _ask(self, batch: int, asked: Sequence[FrozenTrial]) -> None:
+        """Draw a genotype and keep it as one that is under way, whole or not at all."""
+        from optuna.trial import TrialState, create_trial
+
+        mine = sum(one.user_attrs["asker"] == self.asker for one in asked)
+        seed = stream_seed(*self.about, self.asker, "draw", mine)
+        notes: dict[str, Any] = {}
+        if self.sampler is None:
+            drawn = self._new(random.Random(seed), asked)
+        else:
+            drawn, notes = self._sampled(self.sampler(seed % 2**32), asked)
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=drawn,
+            distributions=self._distributions,
+            user_attrs={"asker": self.asker, "batch": batch, "choices": nearest(self.space, drawn)},
+            system_attrs=notes,
+        )
+        self._study.add_trial(trial)
+
+    def _sampled(self, sampler: BaseSampler, asked: Sequence[FrozenTrial]) -> tuple[Choices, dict[str, Any]]:
+        """Let a sampler draw in a copy of the study in memory, and return the options and its notes on the trial."""
+        import optuna
+
+        copy = optuna.create_study(direction="maximize", sampler=sampler)
+        copy.add_trials(asked)
+        trial = copy.ask(self._distributions)
+        return dict(trial.params), copy.get_trials(deepcopy=False)[trial.number].system_attrs
+
+    @cached_property
+    def _distributions(self) -> dict[str, BaseDistribution]:
+        from optuna.distributions import CategoricalDistribution
+
+        return {name: CategoricalDistribution(options) for name, options in self.space.decisions.items()}
+
+    def _new(self, draws: random.Random, asked: Sequence[FrozenTrial]) -> Choices:
+        """Draw a genotype uniformly, one that was not asked for before if there is any."""
+        known = set(map(self._network, asked))
+        for _ in range(TRIES):
+            choices = self.space.combinations.sample(draws)
+            if self._number(choices) not in known:
+                break
+        return choices
+
+    def _settle(self) -> None:
+        """Tell of genotypes whose network was judged in another trial."""
+        asked = self._asked()
+        done = {self._network(one): _trial(one) for one in asked if one.state.is_finished()}
+        for one in asked:
+            if one.user_attrs["asker"] == self.asker and not one.state.is_finished() and self._network(one) in done:
+                self.tell(one.number, done[self._network(one)])
+
+    def _asked(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _mine(self) -> list[FrozenTrial]:
+        return [one for one in self._asked() if one.user_attrs["asker"] == self.asker]
+
+    def _network(self, trial: FrozenTrial) -> int:
+        return self._number(trial.user_attrs["choices"])
+
+    def _number(self, choices: Choices) -> int:
+        """Return the number of a genotype's network, the same for all isomorphic ones."""
+        key = json.dumps(choices, sort_keys=True)
+        if key not in self._numbers:
+            self._numbers[key] = self._distinct.number(self.space.graph.freeze(choices))
+        return self._numbers[key]
+
+
+def nearest(space: SearchSpace, drawn: Mapping[str, str]) -> Choices:
+    """Return the genotype that keeps all rules of a space and differs from a draw in the fewest decisions.
+
+    Which one of several it is depends on the draw, evenly over draws.
+    """
+    if space.combinations.allows(drawn):
+        return dict(drawn)
+    draws = random.Random(json.dumps(drawn, sort_keys=True))
+    weights = {
+        name: {option: (1.0 if option == drawn[name] else 1e-6) * (1 + draws.random()) for option in options}
+        for name, options in space.decisions.items()
+    }
+    return next(space.combinations.best(weights))[0]
+
+
+@contextmanager
+def answering(url: str) -> Iterator[None]:
+    """Turn what goes wrong with a storage into a message of its own."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, ImportError, ValueError, OSError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+        raise UserError(
+            f"{shown(url)}: cannot be used as the storage of a study ({reason}); it needs an SQLAlchemy URL, as in "
+            "postgresql://user@host/name or sqlite:///file.db, whose database answers"
+        ) from None
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def _trial(frozen: FrozenTrial) -> Trial:
+    return Trial(frozen.user_attrs["choices"], frozen.value, **frozen.user_attrs["judged"])

@@ -1,0 +1,219 @@
+"""The contract that every strategy keeps: a new one gets all of these tests by being in the registry."""
+
+import numpy as np
+import pytest
+
+from nas_mer.data import Dataset, loso_folds
+from nas_mer.errors import UserError
+from nas_mer.runs import Compute, derive, load_run, resume, search
+from nas_mer.search import STRATEGIES, SupernetStrategy, TrialStrategy
+from nas_mer.space import Genotype, SearchSpace
+from nas_mer.space.isomorphism import Distinct
+
+NAMES = list(STRATEGIES)
+SUPERNETS = [name for name, one in STRATEGIES.items() if isinstance(one, SupernetStrategy)]
+ONE_BY_ONE = [name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy)]
+ALONE = Compute(workers=1, checkpoint_every=0.0)
+
+# Options p and r of the same module are the same network; x and y need each other's partner by a rule.
+SPACE = """
+version: 1
+name: contract
+input: {channels: 3, size: 8}
+states:
+  a:
+    from: [input]
+    module: {choose: {p: {op: conv, kernel: 1, channels: 4}, q: {op: conv, kernel: 3, channels: 4},
+                      r: {op: conv, kernel: 1, channels: 4}}}
+  b:
+    from: [a]
+    module: {choose: {x: [{op: conv, kernel: 1}, relu], y: [{op: conv, kernel: 3}, relu],
+                      z: [{op: conv, kernel: 5}, relu]}}
+constraints:
+  - {at_most: 1, of: {a: [q], b: [z]}}
+head: {from: b, pool: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def small():
+    return SearchSpace.parse(SPACE)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four subjects with four samples each; every class is with every subject."""
+    from nas_mer.data import CLASSES, Sample
+
+    samples = [Sample("db", f"s{s}", f"{i}", CLASSES[i % 3]) for s in range(4) for i in range(4)]
+    maps = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("data") / "small"
+    Dataset("small", maps, tuple(samples)).save(folder)
+    return folder
+
+
+def recipe_of(name, **changes):
+    """A quick recipe: two epochs of two or three steps."""
+    quick = {"epochs": 2, "batch_size": 3}
+    if isinstance(STRATEGIES[name], SupernetStrategy):
+        quick |= {"tuning": 1, "candidates": 6}
+    return STRATEGIES[name].load("default").model_copy(update=quick | changes)
+
+
+def budget_of(name, genotypes=4):
+    """Enough for some genotypes, where they are trained one by one: 12 samples and a look at 8 each."""
+    return genotypes * (2 * 2 * 3 + 8 / 3) / 64 if name in ONE_BY_ONE else None
+
+
+@pytest.fixture(scope="module")
+def run_of(small, data, tmp_path_factory):
+    """Return a function that searches by a strategy; the same arguments are searched once."""
+    known = {}
+
+    def run_of(name, seeds=1, protocol="shared", again=0, dataset=data, compute=ALONE, progress=None):
+        key = name, seeds, protocol, again, dataset
+        if key not in known:
+            path = tmp_path_factory.mktemp(name) / "run"
+            budget = budget_of(name, 4 if protocol == "shared" else 1)
+            asked = {"strategy": name, "budget": budget, "compute": compute, "progress": progress}
+            known[key] = search(small, dataset, recipe_of(name), path, seeds, protocol=protocol, **asked)
+        return known[key]
+
+    return run_of
+
+
+def found(run):
+    """What a run gave, but for its own name."""
+    lines = sorted((run.path / "metrics.jsonl").read_text().splitlines())
+    return run.result, lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestContract:
+    def test_genotypes_are_ranked_and_of_the_space(self, name, run_of, small):
+        run = run_of(name)
+        genotypes = [Genotype.load(run.path / "genotypes" / f"top{rank}.yaml") for rank in (1, 2, 3)]
+        assert [genotype.rank for genotype in genotypes] == [1, 2, 3]
+        distinct = Distinct()
+        for genotype, of_result in zip(genotypes, run.result["genotypes"], strict=True):
+            assert small.accept(genotype) is small
+            assert genotype.choices == of_result["choices"]
+            assert distinct.add(small.freeze(genotype))
+            assert f"strategy {name}" in genotype.origin
+        assert [one.choices for one in derive(run, 2)] == [one.choices for one in genotypes[:2]]
+
+    def test_the_same_seed_gives_the_same_with_any_number_of_workers(self, name, run_of):
+        again = run_of(name, again=1, compute=Compute(workers=2) if name == "random" else ALONE)
+        assert found(again) == found(run_of(name))
+
+    def test_another_seed_gives_another(self, name, run_of):
+        run = run_of(name, seeds=2)
+        lines = [{key: value for key, value in line.items() if key != "seed"} for line in run.metrics()]
+        seeds = [line["seed"] for line in run.metrics()]
+        first, second = ([line for line, of in zip(lines, seeds, strict=True) if of == seed] for seed in (0, 1))
+        assert first
+        assert first != second
+        assert first == [{k: v for k, v in line.items() if k != "seed"} for line in run_of(name).metrics()]
+
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_a_stopped_run_goes_on_to_the_same_result(self, name, run_of, times, small, data, tmp_path):
+        told = []
+
+        def progress(*what):
+            told.append(what)
+            if len(told) == times:
+                raise InterruptedError
+
+        path = tmp_path / "run"
+        asked = {"strategy": name, "budget": budget_of(name), "compute": ALONE, "progress": progress}
+        try:
+            search(small, data, recipe_of(name), path, **asked)
+        except InterruptedError:
+            assert not load_run(path).finished
+        told_before = len(told)
+        told.clear()
+        again = resume(path, ALONE, lambda *what: told.append(what))
+        assert found(again) == found(run_of(name))
+        assert len(told) + told_before <= 6 + (times == 3)  # nothing that was kept is done again
+
+    def test_a_held_out_subject_has_no_say(self, name, run_of, data, tmp_path):
+        """Other maps of one subject: the same genotype for the fold that holds it out, bit for bit."""
+        dataset = Dataset.load(data)
+        fold = loso_folds(dataset)[1]
+        maps = dataset.maps.copy()
+        maps[fold.test] = np.nan
+        Dataset(dataset.name, np.nan_to_num(maps, nan=1e4), dataset.samples).save(tmp_path / "other")
+        runs = run_of(name, protocol="nested"), run_of(name, protocol="nested", dataset=tmp_path / "other")
+        lines = [[line for line in run.metrics() if line["fold"] == fold.subject] for run in runs]
+        assert lines[0]
+        assert lines[0] == lines[1]
+        assert runs[0].metrics() != runs[1].metrics()
+        files = [Genotype.load(run.path / "folds" / f"{fold.subject}.yaml") for run in runs]
+        assert files[0].choices == files[1].choices
+
+    def test_a_budget_too_small_is_told_before_a_run_is_made(self, name, small, data, tmp_path):
+        message = rf"--budget: 0.01 steps are not enough .* strategy {name}, which takes [1-9]"
+        with pytest.raises(UserError, match=message):
+            search(small, data, recipe_of(name), tmp_path / "run", strategy=name, budget=0.01, compute=ALONE)
+        assert not (tmp_path / "run").exists()
+
+    def test_a_recipe_of_the_other_kind_is_refused(self, name, small, data, tmp_path):
+        other = ONE_BY_ONE[0] if name in SUPERNETS else SUPERNETS[0]
+        with pytest.raises(UserError, match=rf"strategy {name} trains .*, which needs a (search|retraining) recipe"):
+            search(small, data, recipe_of(other), tmp_path / "run", strategy=name, compute=ALONE)
+
+
+@pytest.mark.parametrize("name", SUPERNETS)
+def test_a_budget_sets_the_epochs_of_a_supernet(name, small):
+    """The cost of the epochs that a budget is enough for is within it, that of one more is not."""
+    from nas_mer.search import SearchReplica
+    from nas_mer.search.cost import sample_steps
+
+    strategy, recipe = STRATEGIES[name], recipe_of(name)
+    replica = SearchReplica(np.arange(8), np.arange(8, 16), (0,))
+    epochs = strategy.within(30.0, small, recipe, [replica]).epochs
+    cost = strategy.search.cost(small, recipe, replica)
+    assert sample_steps(small) * cost.of(epochs) <= 30.0 < sample_steps(small) * cost.of(epochs + 1)
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_no_network_is_trained_twice_and_no_more_than_the_budget(name, run_of, small):
+    run = run_of(name)
+    assert run.config.trials == 4
+    scores = {}
+    for line in run.metrics():
+        assert small.combinations.allows(line["choices"])
+        key = "p" if line["choices"]["a"] == "r" else line["choices"]["a"], line["choices"]["b"]
+        scores.setdefault(key, set()).add((line["valid_uar"], line["valid_loss"]))
+    assert len(scores) <= 4
+    assert all(len(of_network) == 1 for of_network in scores.values())
+    assert run.result["tried"] == len(scores)
+    best = max(score for (score,) in scores.values())[0]
+    assert run.result["trials"][0]["valid_uar"] == best == run.result["seeds"]["0"]["valid_uar"]
+
+
+def test_a_registry_of_what_there_is():
+    from nas_mer.cli.options import Strategy
+
+    assert [one.value for one in Strategy] == NAMES
+    assert all(one.name == name for name, one in STRATEGIES.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("gumbel", {"relaxation": "softmax"}, "relaxation: strategy gumbel goes with gumbel, found softmax"),
+        ("fair", {"relaxation": "sum"}, "relaxation: strategy fair goes with sigmoid, found sum"),
+        ("perturbation", {"relaxation": "gumbel"}, "goes with softmax, sum, sigmoid, found gumbel"),
+        ("weight-sharing-random", {"order": "exact"}, "order: strategy weight-sharing-random has no alphas"),
+    ],
+)
+def test_what_contradicts_a_strategy(name, changes, message):
+    with pytest.raises(UserError, match=message):
+        STRATEGIES[name].accept(recipe_of(name, **changes))
+
+
+def test_a_strategy_brings_its_relaxation():
+    assert STRATEGIES["gumbel"].accept(recipe_of("gumbel")).relaxation == "gumbel"
+    assert STRATEGIES["fair"].accept(recipe_of("fair")).relaxation == "sigmoid"
+    assert STRATEGIES["darts"].accept(recipe_of("darts")) == recipe_of("darts")
