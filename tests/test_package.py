@@ -28,6 +28,7 @@ LAYERS = [
     "runs",
     "export",
     "report",
+    "reproduce",
     "demo",
     "cli",
 ]

@@ -74,7 +74,9 @@ def search(
     strategy: Annotated[
         Strategy,
         typer.Option(
-            help="How: darts to weight-sharing-random train a supernet, random to evolution genotypes one by one."
+            metavar="STRATEGY",
+            help="darts, gumbel, fair, perturbation, weight-sharing-random (which train a supernet), random, tpe or "
+            "evolution (which train genotypes one by one).",
         ),
     ] = Strategy.darts,
     budget: Annotated[

@@ -1,4 +1,4 @@
-"""What the paper reports: UAR and UF1 of its networks and of the methods it compares them with.
+"""What the paper reports: UAR and UF1 of its networks and of the methods it compares them with, and training times.
 
 The numbers, the tables they stand in, and where the paper contradicts itself are in `published.yaml`.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from nas_mer.files import read_yaml
+from nas_mer.files import Node, read_yaml
 
 COMPOSITE = "composite"
 
@@ -61,27 +61,62 @@ class Published(BaseModel):
         return f"Tab. {', '.join(self.tables)}"
 
 
+class PublishedTime(BaseModel):
+    """How long the paper's training and test of one network took, over all folds of the composite (Table VI).
+
+    Attributes:
+        method: the network's name.
+        size: height and width of the flow maps in pixels.
+        feature_maps: of each convolution.
+        pool: the side to which the last maps are pooled.
+        hours: the time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    size: int
+    feature_maps: int
+    pool: int
+    hours: float
+
+
 @cache
 def published() -> tuple[Published, ...]:
-    """Return all that the paper reports."""
-    file = Path(str(files("nas_mer.score").joinpath("published.yaml")))
-    return tuple(row.into(Published) for row in read_yaml(file).elements())
+    """Return all scores that the paper reports."""
+    return tuple(row.into(Published) for row in _read().at("scores").elements())
+
+
+@cache
+def published_times() -> tuple[PublishedTime, ...]:
+    """Return all times that the paper reports."""
+    return tuple(row.into(PublishedTime) for row in _read().at("times").elements())
+
+
+def _read() -> Node:
+    return read_yaml(Path(str(files("nas_mer.score").joinpath("published.yaml"))))
 
 
 def find_published(
-    method: str, samples: Mapping[str, int], size: int, feature_maps: int, pool: int
+    method: str,
+    samples: Mapping[str, int],
+    size: int | None,
+    feature_maps: int | None,
+    pool: int | None,
+    magnified: bool = False,
 ) -> Published | None:
-    """Return what the paper reports of a network of its own, without motion magnification.
+    """Return what the paper reports of a method.
 
     Args:
         method: its name in any case, such as `rcn-f`.
         samples: how many samples of each database it is scored on. Only on all of the MEGC2019 composite's, or all of
             two of its databases, does a score stand beside the paper's.
-        size: height and width of the flow maps.
-        feature_maps: of each convolution.
-        pool: the side to which the last maps are pooled.
+        size: height and width of the flow maps; None for a method that is not the paper's own.
+        feature_maps: of each convolution; None likewise.
+        pool: the side to which the last maps are pooled; None likewise.
+        magnified: whether motion is magnified.
     """
-    wanted = (size, feature_maps, pool, False)
+    wanted = (size, feature_maps, pool, magnified)
     return next(
         (
             row
@@ -92,6 +127,13 @@ def find_published(
         ),
         None,
     )
+
+
+def find_published_hours(method: str, size: int | None, feature_maps: int | None, pool: int | None) -> float | None:
+    """Return how many hours the paper's training and test of a network took; see `PublishedTime`."""
+    wanted = (method, size, feature_maps, pool)
+    times = published_times()
+    return next((row.hours for row in times if (row.method, row.size, row.feature_maps, row.pool) == wanted), None)
 
 
 def compared(samples: Mapping[str, int]) -> list[Published]:

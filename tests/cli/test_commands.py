@@ -186,6 +186,7 @@ class TestText:
             ["data", "show"],
             ["space", "ops"],
         ]
+        commands += [["report"], ["predict"], ["export"], ["reproduce"]]
         commands += [["space", "check"], ["space", "show"], ["space", "schema"], ["runs", "list"], ["runs", "resume"]]
         for command in commands:
             status, out, _ = nas_mer(*command, "--help")

@@ -1,7 +1,7 @@
 import pytest
 
 from nas_mer.score import compared, find_published, published
-from nas_mer.score.published import SAMPLES
+from nas_mer.score.published import SAMPLES, find_published_hours, published_times
 
 # Typed from the paper once more: (method, feature maps, pooling) -> UAR in Table II.
 TABLE_II = {
@@ -70,3 +70,12 @@ def test_the_methods_it_compares_with():
     assert len(found) == 10
     assert found["OFF-ApexNet"].scores["casme2"] == (None, 0.8764)
     assert found["Dual-Inception"].source == "Tab. V"
+
+
+def test_table_vi():
+    """Typed from the paper once more: all of its times at 16 feature maps and 200 pixels, and some others."""
+    methods = ("RCN", "RCN-A", "RCN-S", "RCN-W", "RCN-F")
+    assert [find_published_hours(method, 200, 16, 5) for method in methods] == [4.7, 4.9, 4.8, 4.9, 5.0]
+    assert [find_published_hours("RCN-W", size, 64, 9) for size in (60, 100, 200, 300)] == [1.8, 2.2, 6.2, 13.8]
+    assert find_published_hours("RCN", 60, 16, 9) is None
+    assert len({(row.method, row.size, row.feature_maps, row.pool) for row in published_times()}) == 5 * 4 * 2
