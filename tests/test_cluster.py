@@ -129,7 +129,9 @@ class TestEach:
 
     def test_workers_stop_when_the_caller_does(self, on_ray, tmp_path):
         def waits(task, report, folder):
-            (folder / str(task)).write_text(str(os.getpid()))
+            scratch = folder.with_name(f"{folder.name}-{task}")
+            scratch.write_text(str(os.getpid()))
+            scratch.replace(folder / str(task))  # whole from its first moment
             while task or len(list(folder.iterdir())) < 2:
                 time.sleep(0.01)
             return task

@@ -28,7 +28,7 @@ def refuses_two(task, report):
 
 def waits(task, report, folder):
     """Task 0 ends once all others run; they end only if they are stopped."""
-    (folder / str(task)).write_text(str(os.getpid()))
+    sign(folder, task)
     while task or len(list(folder.iterdir())) < 2:
         pass
     return task
@@ -41,9 +41,16 @@ def device(task, report, folder):
 
 
 def waits_for_two(folder, task):
-    (folder / str(task)).write_text(str(os.getpid()))
-    while len({file.read_text() for file in folder.iterdir()} - {""}) < 2:
+    sign(folder, task)
+    while len({file.read_text() for file in folder.iterdir()}) < 2:
         time.sleep(0.01)
+
+
+def sign(folder, task):
+    """Leave a file with this process's number, whole from its first moment."""
+    scratch = folder.with_name(f"{folder.name}-{os.getpid()}")
+    scratch.write_text(str(os.getpid()))
+    scratch.replace(folder / str(task))
 
 
 def ends_when_asked(task, report, size):
