@@ -41,7 +41,7 @@ class Point:
         """Return a group in training, as large as the point says."""
         space, genotype = find_genotype("rcn-f")
         space = space.with_parameters(size=self.size, feature_maps=self.feature_maps)
-        graph = space.freeze(genotype)
+        graph = space.graph.freeze(genotype.choices)
         recipe = load_recipe("default", Recipe)
         draws = torch.Generator().manual_seed(0)
         maps = torch.rand(self.samples, 3, self.size, self.size, generator=draws)
@@ -126,9 +126,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         points = [row for row in rows if row["axis"] == axis]
         for line, (key, colour) in enumerate((("seconds", "#0072b2"), ("mib", "#d55e00"))):
             part = axes[line, column]
-            part.loglog([row[axis] for row in points], [row[key] for row in points], "o-", color=colour)
+            values = [row[axis] for row in points]
+            part.loglog(values, [row[key] for row in points], "o-", color=colour)
             part.grid(True, which="both", linewidth=0.3)
             part.spines[["top", "right"]].set_visible(False)
+            part.set_xticks(values, map(str, values))
+            part.tick_params(axis="x", which="minor", labelbottom=False)
         axes[1, column].set_xlabel(labels[axis])
     axes[0, 0].set_ylabel("seconds an epoch")
     axes[1, 0].set_ylabel("memory, MiB")
