@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nas_mer.data.tables import listed
+from nas_mer.data.tables import listed, plural
 from nas_mer.space import Genotype
+from nas_mer.space.genotype import in_words
 
 # What a user named is shown as it is, without a look for markup in it.
 out = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
@@ -152,9 +153,8 @@ def print_trials(result: Any, strategy: str) -> None:
     out.print(f"strategy {strategy}: no architecture weights; {plural(result['tried'], 'network')} judged, the best:")
     table = Table("rank", "validation UAR", "loss", "searches", "choices", box=None, pad_edge=False)
     for row in result["trials"]:
-        choices = ", ".join(f"{name}: {option}" for name, option in row["choices"].items())
         numbers = f"{row['valid_uar']:.3f}", f"{row['valid_loss']:.3f}", str(row["searches"])
-        table.add_row(str(row["rank"]), *numbers, choices)
+        table.add_row(str(row["rank"]), *numbers, in_words(row["choices"]))
     out.print(table)
 
 
@@ -166,9 +166,8 @@ def print_folds(result: Any, run: Path) -> None:
         ordered = sorted(((share, option) for option, share in options.items() if share), key=lambda pair: -pair[0])
         table.add_row(decision, ", ".join(f"{option} {round(share * folds)}" for share, option in ordered))
     out.print(table)
-    kinds = Counter(tuple(found["choices"].items()) for found in result["folds"].values())
-    common, times = kinds.most_common(1)[0]
-    choices = ", ".join(f"{name}: {option}" for name, option in common)
+    kinds = Counter(in_words(found["choices"]) for found in result["folds"].values())
+    choices, times = kinds.most_common(1)[0]
     out.print(f"{plural(len(kinds), 'different genotype')} in {folds} folds; in {times} of them {choices}")
     out.print(
         f"protocol nested: each fold's genotype, in {run / 'folds'}, has not seen the fold's subject; score them with: "
@@ -182,9 +181,8 @@ def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
     out.print(f"genotypes in {run / 'genotypes'}:", soft_wrap=True)
     table = Table("file", "joint weight", "choices", box=None, pad_edge=False)
     for genotype in genotypes:
-        choices = ", ".join(f"{name}: {option}" for name, option in genotype.choices.items())
         weight = "-" if genotype.weight is None else f"{genotype.weight:.4g}"
-        table.add_row(f"{genotype.name}.yaml", weight, choices)
+        table.add_row(f"{genotype.name}.yaml", weight, genotype.text)
     out.print(table)
 
 
@@ -202,8 +200,3 @@ def print_scores(runs: list[Any], detail: bool = False, published: bool = False)
                 out.print(class_table(row))
         for text in [*scored.notes, *(scored.remarks() if published else [])]:
             note(text)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `1 genotype` or `1,000 genotypes`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

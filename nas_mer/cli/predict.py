@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nas_mer.cli.console import note, out, plural, print_json
+from nas_mer.cli.console import note, out, print_json
 from nas_mer.cli.options import BoxOption, JsonOption, RunArgument, box_of
+from nas_mer.data.tables import plural
 
 app = typer.Typer()
 

@@ -6,8 +6,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from nas_mer.cli.console import out, plural, print_json
+from nas_mer.cli.console import out, print_json
 from nas_mer.cli.options import JsonOption, SetOption, SpaceArgument, parameters_of
+from nas_mer.data.tables import plural
 from nas_mer.space import OPS, SearchSpace
 
 app = typer.Typer(no_args_is_help=True)

@@ -10,7 +10,6 @@ import typer
 from nas_mer.cli.console import (
     note,
     out,
-    plural,
     print_dataset,
     print_genotypes,
     print_json,
@@ -43,6 +42,7 @@ from nas_mer.cli.options import (
     find_nested,
     parameters_of,
 )
+from nas_mer.data.tables import plural
 from nas_mer.space import SearchSpace
 
 app = typer.Typer()

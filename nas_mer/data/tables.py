@@ -1,4 +1,4 @@
-"""CSV files read with the place of every row, and lists shortened for messages."""
+"""CSV files read with the place of every row; lists and counts in words."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def listed(items: Iterable[object], limit: int = 10) -> str:
     names = [str(item) for item in items]
     rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
     return ", ".join(names[:limit] + rest)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 genotype` or `1,000 genotypes`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def refuse(problems: Sequence[str], limit: int = 10) -> None:

@@ -149,7 +149,7 @@ def _about(genotype: Genotype) -> dict[str, str]:
         "genotype": genotype.label,
         "digest": genotype.digest,
         "space": f"{genotype.space} ({genotype.space_hash})",
-        "choices": ", ".join(f"{decision}: {option}" for decision, option in genotype.choices.items()),
+        "choices": genotype.text,
         "origin": genotype.origin,
         "exported by": f"nas_mer {__version__}",
     }

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from nas_mer.search import Epoch, Ranked, Trial, ranked
-from nas_mer.search.decided import verdict
+from nas_mer.search.decided import Verdict, verdict
 from nas_mer.space import Genotype, SearchSpace
 
 SHOWN = 10
@@ -76,6 +76,11 @@ class Findings(ABC):
         """Return what the searches of one fold hold."""
         return self.of([member for member in self.members if member.fold == fold])
 
+    def fold_genotypes(self, space: SearchSpace) -> dict[str, Genotype]:
+        """Return the best genotype of each fold of a nested search, by the mean of its seeds."""
+        folds = dict.fromkeys(member.fold for member in self.members if member.fold)
+        return {fold: self.of_fold(fold).top(space, 1)[0] for fold in folds}
+
 
 @dataclass(frozen=True)
 class History(Findings):
@@ -130,6 +135,10 @@ class History(Findings):
         """Return decision -> option -> its weight after the last epoch, mean over searches."""
         return by_option(space, {name: values.mean(axis=0) for name, values in self.last().items()})
 
+    def verdicts(self, space: SearchSpace) -> dict[str, Verdict]:
+        """Return how decided each decision is after the last epoch."""
+        return {name: verdict(space.decisions[name], values) for name, values in self.last().items()}
+
     def losses(self) -> dict[str, np.ndarray]:
         """Return `train_loss` and `valid_loss`, `(searches, epochs)` each."""
         common = [epochs[: self.length] for epochs in self.epochs.values()]
@@ -148,8 +157,8 @@ class History(Findings):
 
     def result(self, space: SearchSpace, k: int) -> dict[str, Any]:
         """Return the weights, and how decided each decision is."""
-        verdicts = {name: verdict(space.decisions[name], values) for name, values in self.last().items()}
-        return {"weights": self.mean(space), "decisions": {name: asdict(one) for name, one in verdicts.items()}}
+        verdicts = {name: asdict(found) for name, found in self.verdicts(space).items()}
+        return {"weights": self.mean(space), "decisions": verdicts}
 
 
 @dataclass(frozen=True)

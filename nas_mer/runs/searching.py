@@ -170,19 +170,13 @@ def _write(run: Run[SearchConfig], found: Findings, top: int) -> list[Genotype]:
             genotype.save(folder / f"{genotype.name}.yaml")
     if run.config.protocol == "nested":
         with replacing(run.path / "folds") as folder:
-            for fold, genotype in _fold_genotypes(space, found).items():
+            for fold, genotype in found.fold_genotypes(space).items():
                 above = "../" * (fold.count("/") + 1)
                 named = replace(
                     genotype, name="nested", origin=f"{origin}, fold {fold}", space_file=f"{above}space.yaml"
                 )
                 named.save(folder / f"{fold}.yaml")
     return genotypes
-
-
-def _fold_genotypes(space: SearchSpace, found: Findings) -> dict[str, Genotype]:
-    """Return the best genotype of each fold, by the mean of its seeds."""
-    folds = dict.fromkeys(member.fold for member in found.members if member.fold)
-    return {fold: found.of_fold(fold).top(space, 1)[0] for fold in folds}
 
 
 def _result(run: Run[SearchConfig], found: Findings, genotypes: list[Genotype]) -> dict[str, Any]:
@@ -196,7 +190,7 @@ def _result(run: Run[SearchConfig], found: Findings, genotypes: list[Genotype]) 
         "failures": {str(member): why for member, why in found.failures.items()},
     }
     if run.config.protocol == "nested":
-        chosen = _fold_genotypes(space, found)
+        chosen = found.fold_genotypes(space)
         result["folds"] = {fold: genotype_as_json(genotype) for fold, genotype in chosen.items()}
         result["chosen"] = shares(list(chosen.values()), space)
     else:

@@ -56,6 +56,11 @@ class Genotype:
         """Its name, or a short form of its digest."""
         return self.name or self.digest[:8]
 
+    @property
+    def text(self) -> str:
+        """Its choices in words."""
+        return in_words(self.choices)
+
     def save(self, path: Path) -> None:
         """Write the genotype as YAML, whole or not at all."""
         value: dict[str, Any] = {
@@ -134,3 +139,8 @@ class _File(BaseModel):
     weight: float | None = None
     rank: int | None = None
     origin: str = ""
+
+
+def in_words(choices: Mapping[str, str]) -> str:
+    """Return `decision: option, decision: option`."""
+    return ", ".join(f"{decision}: {option}" for decision, option in choices.items())

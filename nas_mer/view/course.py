@@ -40,6 +40,15 @@ class Course:
         """How many there are."""
         return len(self.best)
 
+    @property
+    def text(self) -> str:
+        """Since when the best genotype has been the same, as a sentence; empty after one epoch."""
+        if self.epochs == 1:
+            return ""
+        if self.since is None:
+            return f"The best genotype changed in the last of {self.epochs} epochs."
+        return f"The best genotype has been the same since epoch {self.since} of {self.epochs}."
+
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {

@@ -263,13 +263,7 @@ def _told(since: int | None, epochs: int, what: str) -> str:
 def _head(canvas: Canvas, searches: int, course: Course | None, width: float) -> float:
     """Write the title and what the lines mean; return where the panels may begin."""
     canvas.text(_MARGIN, _MARGIN + LARGE / 144, "A search by epoch", LARGE, bold=True)
-    text = ""
-    if course is not None and course.epochs > 1:
-        text = (
-            f"The best genotype changed in the last of {course.epochs} epochs. "
-            if course.since is None
-            else f"The best genotype has been the same since epoch {course.since} of {course.epochs}. "
-        )
+    text = f"{course.text} " if course is not None and course.text else ""
     if searches > 1:
         pale = f"the middle 90 % of {searches} searches" if searches > _FEW else f"each of {searches} searches"
         text += f"Lines: of the mean weights; pale: {pale}. "

@@ -340,9 +340,17 @@ class _Sheet:
             case shape:
                 _point(self.canvas.axes, x + 0.12, y, shape, entry.colour, entry.filled)
 
-    def text(self, x: float, text: str, size: float = SMALL, bold: bool = False, **style: object) -> None:
+    def text(
+        self,
+        x: float,
+        text: str,
+        size: float = SMALL,
+        colour: Colour = INK,
+        bold: bool = False,
+        align: Literal["left", "right"] = "left",
+    ) -> None:
         """Write one line at the place reached."""
-        self.canvas.text(x, self.y + 0.06, text, size, bold=bold, **style)  # type: ignore[arg-type]
+        self.canvas.text(x, self.y + 0.06, text, size, colour, bold, align)
 
     def upright(self, x: float, y: float, text: str, colour: Colour, hanging: bool = False) -> None:
         """Write one line that is read from below, centred on `y`, or ending there."""

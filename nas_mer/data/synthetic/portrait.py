@@ -203,9 +203,8 @@ def patches(scale: float, rows: Sequence[Sequence[float]], channels: int) -> Flo
 
 def sample(drawn: Floats, cells: Floats) -> Floats:
     """Interpolate what is drawn on the lattice at (column, row) positions `(H, W, 2)`; beyond it its border goes on."""
-    # None, not an empty array, for the second map: with that OpenCV 5.0 returns NaN in places.
-    sampled = cv2.remap(drawn, cells, None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    return np.asarray(sampled, np.float32)
+    columns, rows = cv2.split(cells)
+    return np.asarray(cv2.remap(drawn, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def cells(places: ArrayLike, scale: float) -> Points:

@@ -64,7 +64,7 @@ class Conv2d(nn.Conv2d):
         return torch.cat(kernels)
 
     def extra_repr(self) -> str:
-        text = str(super().extra_repr())  # type: ignore[no-untyped-call]
+        text = str(nn.Conv2d.extra_repr(self))
         return text if self.dilations == (1,) else f"{text}, dilations={self.dilations}"
 
 
