@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 CPU = torch.device("cpu")
+AHEAD = 3
+"""How many tasks for each worker are handed over at a time; more would make waiting slow, which looks at all of them."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,18 @@ def _in_processes(
             elif index in telling:
                 heard(tasks[index], what)
 
+    waiting = deque(enumerate(tasks))
+    futures: dict[Future[bytes], int] = {}
+
+    def submit() -> None:
+        while waiting and len(futures) < AHEAD * workers:
+            index, task = waiting.popleft()
+            with _deaf():
+                futures[pool.submit(_call, function, index, task)] = index
+
     try:
-        with _deaf():
-            futures = {pool.submit(_call, function, index, task): index for index, task in enumerate(tasks)}
         while telling:
+            submit()
             done, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
             listen()
             for future in done:
@@ -138,6 +149,8 @@ def _in_processes(
             if asked.is_set() and not stop.is_set():
                 stop.set()
                 deadline = time.monotonic() + grace
+                telling.difference_update(index for index, _ in waiting)
+                waiting.clear()
                 for future in futures:
                     future.cancel()
             if time.monotonic() > deadline:
