@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 CPU = torch.device("cpu")
 AHEAD = 3
-"""How many tasks for each worker are handed over at a time; more would make waiting slow, which looks at all of them."""
+"""How many tasks for each worker are handed over at a time; waiting looks at all of them."""
 
 
 @dataclass(frozen=True)
