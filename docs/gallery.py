@@ -31,7 +31,7 @@ ENTRIES = [
     ("Differences, paired over subjects", "graph {demo}/retrain --view differences -o differences.svg"),
     (
         "What the networks look at in a clip",
-        "predict {demo}/retrain casme2/sub01/EP01_01f --genotype top1 -o clip.png",
+        "predict {demo}/retrain:top1 casme2/sub01/EP01_01f -o clip.png",
     ),
 ]
 

@@ -10,6 +10,7 @@ import torch
 import nas_mer
 from nas_mer.errors import UserError
 from nas_mer.space import SearchSpace, shipped_spaces
+from nas_mer.tabular import shipped_tables
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
@@ -19,6 +20,7 @@ LAYERS = [
     "cluster",
     "compute",
     "data",
+    "handcrafted",
     "space",
     "nn",
     "train",
@@ -26,6 +28,8 @@ LAYERS = [
     "score",
     "view",
     "runs",
+    "tabular",
+    "study",
     "export",
     "report",
     "reproduce",
@@ -118,16 +122,17 @@ class TestWheel:
         assert files <= set(wheel.namelist())
         assert "nas_mer/py.typed" in wheel.namelist()
 
-    def test_it_holds_spaces_and_recipes(self, wheel):
+    def test_it_holds_spaces_recipes_and_tables(self, wheel):
         spaces = {f"nas_mer/{file.relative_to(ROOT)}" for file in (ROOT / "search_spaces").rglob("*.yaml")}
         recipes = {str(path.relative_to(ROOT)) for path in (ROOT / "nas_mer").rglob("recipes/*.yaml")}
+        tables = {f"nas_mer/tabular/tables/{name}.npz" for name in shipped_tables()}
         assert len(spaces) >= 5
         assert len(recipes) >= 4
-        assert spaces | recipes <= set(wheel.namelist())
+        assert spaces | recipes | tables <= set(wheel.namelist())
 
     def test_it_holds_nothing_else(self, wheel):
         kinds = {Path(name).suffix for name in wheel.namelist() if name.startswith("nas_mer/")}
-        assert kinds == {".py", ".yaml", ".typed", ".jinja", ".css", ".js"}
+        assert kinds <= {".py", ".yaml", ".typed", ".jinja", ".css", ".js", ".npz"}
 
     def test_spaces_are_found_beside_the_installed_package(self, wheel, tmp_path):
         wheel.extractall(tmp_path)

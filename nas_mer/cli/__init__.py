@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nas_mer import __version__
-from nas_mer.cli import data, export, predict, report, reproduce, results, runs, space, train
+from nas_mer.cli import benchmark, data, export, predict, report, reproduce, results, runs, space, study, train
 from nas_mer.cli.console import out, say
 from nas_mer.errors import UserError
 from nas_mer.files import disk_is_full
@@ -24,8 +24,10 @@ app.add_typer(predict.app)
 app.add_typer(export.app)
 app.add_typer(report.app)
 app.add_typer(reproduce.app)
+app.add_typer(study.app)
 app.add_typer(data.app, name="data", help="Make and look at datasets of flow maps.")
 app.add_typer(space.app, name="space", help="Look at search spaces.")
+app.add_typer(benchmark.app, name="benchmark", help="Search spaces evaluated whole, as tables.")
 app.add_typer(runs.app, name="runs", help="Look at run folders and continue them.")
 
 

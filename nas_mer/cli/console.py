@@ -117,7 +117,7 @@ def print_search(run: Any) -> None:
     if "decisions" in result:
         print_decisions(result["decisions"], searches)
     else:
-        print_trials(result, run.config.strategy)
+        print_trials(result, run)
     if result["overlap"] is not None:
         overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
         out.print(f"the {searches}' top {run.config.top} overlap by {overlap}")
@@ -148,13 +148,40 @@ def print_decisions(decisions: Any, searches: str) -> None:
     out.print(table)
 
 
-def print_trials(result: Any, strategy: str) -> None:
-    """Print the best genotypes of a search that judged them one by one."""
-    out.print(f"strategy {strategy}: no architecture weights; {plural(result['tried'], 'network')} judged, the best:")
-    table = Table("rank", "validation UAR", "loss", "searches", "choices", box=None, pad_edge=False)
-    for row in result["trials"]:
-        numbers = f"{row['valid_uar']:.3f}", f"{row['valid_loss']:.3f}", str(row["searches"])
-        table.add_row(str(row["rank"]), *numbers, in_words(row["choices"]))
+def print_trials(result: Any, run: Any) -> None:
+    """Print the best genotypes of a search that judged them one by one, and those that none beats."""
+    out.print(
+        f"strategy {run.config.strategy}: no architecture weights; {plural(result['tried'], 'network')} judged, "
+        "the best:"
+    )
+    _print_judged(result["trials"], result["objectives"])
+    if len(result["objectives"]) > 1:
+        out.print(f"beaten by none in all of {', '.join(result['objectives'])}:")
+        _print_judged(result["front"], result["objectives"])
+    for reason, count in result["failed"].items():
+        note(f"{plural(count, 'trial')} failed: {reason}")
+    if run.config.protocol == "shared" and any(axis.of == "recipe" for axis in run.config.tune):
+        recipes = run.path / "recipes"
+        out.print(
+            f"what was tuned of the recipe is in {recipes}, not in the genotypes; retrain with both, as in: nas-mer "
+            f"retrain {run.path / 'genotypes' / 'top1.yaml'} --recipe {recipes / 'top1.yaml'} --data ...",
+            soft_wrap=True,
+        )
+
+
+def _print_judged(rows: Any, objectives: list[str]) -> None:
+    """Print genotypes with what they were tuned to and their values of all objectives."""
+    from nas_mer.search import OBJECTIVES
+    from nas_mer.search.tuning import in_words as value_in_words
+
+    others = [name for name in objectives if name != "uar"]
+    headings = [OBJECTIVES[name].heading for name in others]
+    table = Table("rank", "validation UAR", "loss", *headings, "searches", "choices", box=None, pad_edge=False)
+    for row in rows:
+        costs = [format(row["measured"][name], OBJECTIVES[name].form) for name in others]
+        tuned = {name: value_in_words(value) for name, value in {**row["parameters"], **row["recipe"]}.items()}
+        numbers = f"{row['valid_uar']:.3f}", f"{row['valid_loss']:.3f}", *costs, str(row["searches"])
+        table.add_row(str(row["rank"]), *numbers, in_words({**row["choices"], **tuned}))
     out.print(table)
 
 
@@ -176,22 +203,53 @@ def print_folds(result: Any, run: Path) -> None:
     )
 
 
+def print_choice(run: Any) -> None:
+    """Print how the candidates of a choice did, what each group has got, and how to train it."""
+    result = run.result
+    out.print(Text(str(run.path), "bold"), soft_wrap=True)
+    table = Table("genotype", "recipe", "UAR", "UF1", "chosen by", box=None, pad_edge=False)
+    for row in sorted(result["candidates"], key=lambda row: -row["chosen"]):
+        scores = f"{row['uar']:.3f}", f"{row['uf1']:.3f}"
+        table.add_row(row["genotype"], row["recipe"], *scores, f"{row['chosen']} of {len(result['groups'])} groups")
+    out.print(table)
+    out.print("UAR, UF1: of cross-validation among all groups but one, mean over that one; see result.json for each")
+    for text in result["notes"]:
+        note(text)
+    out.print(
+        f"no subject had a say in its own group's choice; score it with: nas-mer retrain {run.path} --data ...",
+        soft_wrap=True,
+    )
+
+
+def print_run(run: Any) -> None:
+    """Print what came out of a finished run."""
+    match run.kind:
+        case "search":
+            print_search(run)
+        case "choose":
+            print_choice(run)
+        case "retrain":
+            print_scores([run])
+
+
 def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
     """Print derived genotypes and their files."""
     out.print(f"genotypes in {run / 'genotypes'}:", soft_wrap=True)
-    table = Table("file", "joint weight", "choices", box=None, pad_edge=False)
+    tuned = len({in_words(genotype.parameters) for genotype in genotypes}) > 1
+    table = Table("file", "joint weight", "choices", *(["sizes"] if tuned else []), box=None, pad_edge=False)
     for genotype in genotypes:
         weight = "-" if genotype.weight is None else f"{genotype.weight:.4g}"
-        table.add_row(f"{genotype.name}.yaml", weight, genotype.text)
+        sizes = [in_words(genotype.parameters) or "the space's own"] if tuned else []
+        table.add_row(f"{genotype.name}.yaml", weight, genotype.text, *sizes)
     out.print(table)
 
 
-def print_scores(runs: list[Any], detail: bool = False, published: bool = False) -> None:
+def print_scores(runs: list[Any], detail: bool = False, published: bool = False, average: bool = False) -> None:
     """Print the scores of retraining runs, what they lack, and what the paper reports of the same."""
     from nas_mer.runs.scored import Scored
     from nas_mer.score import class_table, score_table
 
-    for scored in map(Scored, runs):
+    for scored in (Scored(run, average=average) for run in runs):
         reported, others = (scored.published, scored.compared) if published else ({}, [])
         out.print(Text(str(scored.run.path), "bold"), soft_wrap=True)
         out.print(score_table(scored.rows, published=reported, compared=others))

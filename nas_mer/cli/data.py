@@ -124,6 +124,12 @@ def data_prepare(
     ] = 1,
     register: Annotated[bool, typer.Option("--register", help="Take the head's drift out.")] = False,
     box: BoxOption = None,
+    clip_frames: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Keep the clips, too, each interpolated to N frames: LBP-TOP needs them.", metavar="N"
+        ),
+    ] = 0,
     keep: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where finished work is kept. [default: OUT.kept]")
     ] = None,
@@ -142,8 +148,9 @@ def data_prepare(
     Dataset.check_place(folder)
     place = folder.absolute()  # it has a name even if it is given as a dot
     how = Preparation(
-        size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box)
-    )
+        size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box),
+        clip_frames=clip_frames,
+    )  # fmt: skip
     target = str(devices(device)[0])
     given = {"smic": smic, "casme2": casme2, "samm": samm}
     places = {layout: place for layout, place in given.items() if place}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nas_mer.cli.console import note, out
-from nas_mer.cli.options import SetOption, find_genotypes, parameters_of
+from nas_mer.cli.options import SetOption, find_genotypes, parameters_of, run_and_genotype
 from nas_mer.errors import UserError
 
 app = typer.Typer()
@@ -28,13 +28,13 @@ SUFFIXES = {Format.onnx: ".onnx", Format.python: ".py"}
 @app.command()
 def export(
     what: Annotated[
-        str, typer.Argument(metavar="GENOTYPE|RUN", help="A genotype, with fresh weights, or a retraining run.")
+        str,
+        typer.Argument(
+            metavar="GENOTYPE|RUN[:GENOTYPE]", help="A genotype, with fresh weights, or one of a retraining run."
+        ),
     ],
     form: Annotated[Format, typer.Option("--format", help="onnx, or a Python file that needs torch alone.")],
     file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .onnx or .py.")],
-    genotype: Annotated[
-        str | None, typer.Option("--genotype", metavar="NAME", help="Which one of a run that has several.")
-    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="The networks of this seed. [default: of all]")
     ] = None,
@@ -53,12 +53,13 @@ def export(
 
     if file.suffix != SUFFIXES[form]:
         raise UserError(f"-o: --format {form} writes a {SUFFIXES[form]} file, found '{file}'")
-    if (Path(what) / "run.json").is_file():
+    path, genotype = run_and_genotype(what)
+    if (path / "run.json").is_file():
         if sets:
             raise UserError("--set: the networks of a run have the sizes that they were trained at")
-        model = model_of_run(load_run(Path(what), "retrain"), genotype, seed, fold)
+        model = model_of_run(load_run(path, "retrain"), genotype, seed, fold)
     else:
-        given = {"--genotype": genotype, "--seed": seed, "--fold": fold}
+        given = {"--seed": seed, "--fold": fold}
         if chosen := [option for option, value in given.items() if value is not None]:
             raise UserError(f"{chosen[0]}: chooses among the networks of a run, but '{what}' is no run")
         ((space, found),) = find_genotypes(what, None, parameters_of(sets))

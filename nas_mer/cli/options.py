@@ -7,13 +7,17 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas_mer.errors import UserError
 from nas_mer.files import parse_yaml
+from nas_mer.handcrafted import DESCRIPTORS
 from nas_mer.space import Genotype, SearchSpace, find_genotype, load_genotype
+
+if TYPE_CHECKING:
+    from nas_mer.train import Recipe
 
 
 class Order(StrEnum):
@@ -66,6 +70,10 @@ OutOption = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...", metavar="N")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="How many. [default: the recipe's]", metavar="N")]
+DatabasesOption = Annotated[
+    str | None,
+    typer.Option("--databases", help="Train and test on these only, as in smic,casme2.", metavar="NAME,NAME"),
+]
 TopOption = Annotated[int, typer.Option(min=1, help="How many genotypes to derive.", metavar="N")]
 WorkersOption = Annotated[
     int | None,
@@ -90,6 +98,9 @@ CheckpointOption = Annotated[
 ]  # fmt: skip
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Also write TensorBoard events, to RUN/tensorboard.")
+]
+GenotypeSpaceOption = Annotated[
+    Path | None, typer.Option("--space", help="The space of genotype files that do not find theirs.", metavar="SPACE")
 ]
 EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
 SetOption = Annotated[
@@ -119,6 +130,19 @@ def parameters_of(sets: list[str] | None) -> dict[str, int | float | bool]:
     return values
 
 
+def databases_of(text: str | None) -> list[str] | None:
+    """Read `--databases name,name`."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def recipe_of(name: str, epochs: int | None) -> Recipe:
+    """Read a retraining recipe, with another number of epochs if one is given."""
+    from nas_mer.train import Recipe, load_recipe
+
+    recipe = load_recipe(name, Recipe)
+    return recipe if epochs is None else recipe.model_copy(update={"epochs": epochs})
+
+
 def assigned(option: str, texts: list[str] | None) -> dict[str, str]:
     """Return what `--option NAME=VALUE` says for each name."""
     values: dict[str, str] = {}
@@ -143,18 +167,26 @@ def box_of(text: str | None) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
+def run_and_genotype(what: str) -> tuple[Path, str | None]:
+    """Return what `RUN` or `RUN:GENOTYPE` names."""
+    path, _, name = what.rpartition(":")
+    return (Path(path), name) if path and not Path(what).exists() else (Path(what), None)
+
+
 def find_nested(name: str, parameters: dict[str, int | float | bool]) -> Any:
-    """Return what a nested search found, if that is what is named."""
-    from nas_mer.runs import load_run, nested_of
+    """Return what a nested search or a choice found for each fold, if that is what is named."""
+    from nas_mer.runs import chosen_of, load_run, nested_of
 
     if not (Path(name) / "run.json").is_file():
         return None
-    run = load_run(Path(name), "search")
-    if run.config.protocol != "nested":
+    run = load_run(Path(name))
+    if run.kind == "retrain":
+        raise UserError(f"{name}: is a retrain run; this needs a genotype, a search run or a choose run")
+    if run.kind == "search" and run.config.protocol != "nested":
         return None
     if parameters:
-        raise UserError("--set: a nested search is retrained at the sizes that it was searched at")
-    return nested_of(run)
+        raise UserError("--set: what was found for each fold is retrained at the sizes that it was found at")
+    return chosen_of(run) if run.kind == "choose" else nested_of(run)
 
 
 def find_genotypes(
@@ -169,6 +201,8 @@ def find_genotypes(
             raise UserError(f"{path}: has no genotypes; make them with: nas-mer derive {path}")
     elif path.suffix in (".yaml", ".yml"):
         found = [load_genotype(path, space)]
+    elif name in DESCRIPTORS:
+        raise UserError(f"{name}: is a handcrafted descriptor and has no network; nas-mer retrain scores it")
     else:
         found = [find_genotype(name, [str(space)] if space else [])]
     if not parameters:

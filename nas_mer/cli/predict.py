@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_mer.cli.console import note, out, print_json
-from nas_mer.cli.options import BoxOption, JsonOption, RunArgument, box_of
+from nas_mer.cli.options import BoxOption, JsonOption, box_of, run_and_genotype
 from nas_mer.data.tables import plural
 
 app = typer.Typer()
@@ -18,7 +18,9 @@ app = typer.Typer()
 
 @app.command()
 def predict(
-    run: RunArgument,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN[:GENOTYPE]", help="A retraining run; which of its genotypes, if several.")
+    ],
     clip: Annotated[
         str,
         typer.Argument(
@@ -26,9 +28,6 @@ def predict(
             help="A folder of frames, a video, ONSET,APEX, an NPY map, or DATABASE/SUBJECT/CLIP of the run's dataset.",
         ),
     ],
-    genotype: Annotated[
-        str | None, typer.Option(help="Whose networks, where the run has several genotypes.", metavar="NAME")
-    ] = None,
     figure: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw what they look at (svg, png, pdf).", metavar="FILE")
     ] = None,
@@ -52,10 +51,15 @@ def predict(
     """
     from nas_mer.data.frames import preparation_like
     from nas_mer.runs import load_run
-    from nas_mer.runs.predicting import draw_prediction, find_case, genotype_of
+    from nas_mer.runs.predicting import draw_prediction, find_case
     from nas_mer.runs.predicting import predict as ask
+    from nas_mer.runs.retraining import genotype_of
+    from nas_mer.view import check_suffix
 
-    found = load_run(run, "retrain")
+    if figure is not None:
+        check_suffix(figure)
+    path, genotype = run_and_genotype(run)
+    found = load_run(path, "retrain")
     name = genotype_of(found, genotype)
     dataset = found.config.dataset.load()
     changes = {"flow": flow, "apex": apex, "box": box_of(box)}

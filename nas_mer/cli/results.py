@@ -12,12 +12,17 @@ from typing import Annotated, Any
 import typer
 
 from nas_mer.cli.console import note, out, print_json, print_scores
-from nas_mer.cli.options import JsonOption, SetOption, find_genotypes, parameters_of
+from nas_mer.cli.options import JsonOption, SetOption, find_genotypes, parameters_of, run_and_genotype
 from nas_mer.errors import UserError
 from nas_mer.files import read_yaml
 from nas_mer.space import SearchSpace
 
 app = typer.Typer()
+
+AverageOption = Annotated[
+    bool,
+    typer.Option("--average-seeds", help="The networks of a genotype's seeds as one, by their mean probabilities."),
+]
 
 
 class Format(StrEnum):
@@ -30,10 +35,11 @@ class Format(StrEnum):
 
 
 class View(StrEnum):
-    """What is drawn of a run: weights and history of a search, the others of a retraining."""
+    """What is drawn of a run: weights, history and pareto of a search, the others of a retraining."""
 
     weights = "weights"
     history = "history"
+    pareto = "pareto"
     scores = "scores"
     confusion = "confusion"
     subjects = "subjects"
@@ -57,6 +63,7 @@ def score(
         Format, typer.Option("--format", help="For a terminal, a paper, a spreadsheet or a web page.")
     ] = Format.table,
     published: Annotated[bool, typer.Option("--published", help="Also what the paper reports of the same.")] = False,
+    average_seeds: AverageOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score retrained genotypes by UAR and UF1.
@@ -64,9 +71,8 @@ def score(
     Over the predictions of all folds together, for the composite and for each database. In LaTeX and Markdown all runs
     are one table; in CSV each genotype, seed (or mean) and database is a row with unrounded numbers.
     """
-    from nas_mer.runs import load_run, predictions
-    from nas_mer.runs.retraining import result_of
-    from nas_mer.runs.scored import Scored, scores_grid, scores_records
+    from nas_mer.runs import load_run
+    from nas_mer.runs.scored import Scored, scores_as_json, scores_grid, scores_records
     from nas_mer.score import class_table
     from nas_mer.score.records import FIELDS
 
@@ -74,15 +80,16 @@ def score(
         raise UserError("--json: is a format of its own; leave out --format and --published")
     if detail and form is Format.csv:
         raise UserError("--detail: does not go with --format csv, whose rows are scores; it goes with all others")
+    if average_seeds and published:
+        raise UserError("--average-seeds: does not go with --published, whose numbers are of single networks")
     found = [load_run(run, "retrain") for run in runs]
+    if form is Format.table and not as_json:
+        print_scores(found, detail, published, average_seeds)
+        return
+    scored = [Scored(run, average=average_seeds) for run in found]
     if as_json:
-        results = [result_of(run, predictions(run)) for run in found]
-        print_json({key: [part for result in results for part in result[key]] for key in ("scores", "means", "notes")})
+        print_json(scores_as_json(scored))
         return
-    if form is Format.table:
-        print_scores(found, detail, published)
-        return
-    scored = [Scored(run) for run in found]
     if form is Format.csv:
         table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
         table.writeheader()
@@ -102,6 +109,7 @@ def score(
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]", help="A retraining run; which of its genotypes.")],
     second: Annotated[str, typer.Argument(metavar="RUN[:GENOTYPE]", help="Another run, or another of its genotypes.")],
+    average_seeds: AverageOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether two genotypes really differ.
@@ -111,7 +119,7 @@ def compare(
     from nas_mer.score import compare as compare_predictions
     from nas_mer.score import comparison_table
 
-    comparison = compare_predictions(_predictions_of(first), _predictions_of(second))
+    comparison = compare_predictions(_predictions_of(first, average_seeds), _predictions_of(second, average_seeds))
     if as_json:
         print_json(comparison.as_json())
     else:
@@ -127,8 +135,8 @@ def graph(
         typer.Option(
             "--view",
             metavar="VIEW",
-            help="Of a search weights or history, of a retraining scores, confusion, subjects, ranks, differences or "
-            "activation. [default: the first]",
+            help="Of a search weights, history or pareto, of a retraining scores, confusion, subjects, ranks, "
+            "differences or activation. [default: the first]",
         ),
     ] = None,
     width: Annotated[
@@ -144,13 +152,14 @@ def graph(
 ) -> None:
     """Draw a space, a genotype or what a run found.
 
-    Of a search: its architecture weights, or their history. Of a retraining: the scores of its genotypes, confusion
-    matrices, accuracy by subject, ranks by the search beside those by score, paired differences from the first
-    genotype, or what its networks look at. RUN:GENOTYPE draws one genotype alone, or the differences from it.
+    Of a search: its architecture weights, their history, or UAR against its other objectives. Of a retraining: the
+    scores of its genotypes, confusion matrices, accuracy by subject, ranks by the search beside those by score, paired
+    differences from the first genotype, or what its networks look at. RUN:GENOTYPE draws one genotype alone, or the
+    differences from it.
     """
     from nas_mer.view import Page, draw_architecture
 
-    path, name = _run_and_genotype(what)
+    path, name = run_and_genotype(what)
     is_run = (path / "run.json").is_file()
     if view is not None and not is_run:
         raise UserError(f"{what}: --view {view} needs a run")
@@ -168,22 +177,27 @@ def graph(
 def _draw_run(path: Path, genotype: str | None, view: View | None, file: Path) -> None:
     """Draw a view of a run, or of one of its genotypes."""
     from nas_mer.runs import load_run
-    from nas_mer.runs.pictures import draw_weight_history, draw_weights
+    from nas_mer.runs.pictures import draw_pareto, draw_weight_history, draw_weights
     from nas_mer.runs.score_pictures import RETRAIN_VIEWS
-    from nas_mer.view import save
+    from nas_mer.runs.scored import Scored
+    from nas_mer.view import check_suffix, save
+    from nas_mer.view.exchange import FORMATS
 
     run = load_run(path)
-    of_search = {View.weights: draw_weights, View.history: draw_weight_history}
+    of_search = {View.weights: draw_weights, View.history: draw_weight_history, View.pareto: draw_pareto}
+    if run.kind == "choose":
+        raise UserError(f"{path}: is a choose run, of which there is no picture; see: nas-mer runs show {path}")
     views = list(of_search) if run.kind == "search" else [View(name) for name in RETRAIN_VIEWS]
     view = view or views[0]
     if view not in views:
         raise UserError(f"{path}: is a {run.kind} run, of which --view draws {', '.join(views)}; found {view}")
+    check_suffix(file, FORMATS if view is View.weights else ())
     if run.kind == "search":
         if genotype is not None:
             raise UserError(f"{path}:{genotype}: the weights of a search are drawn whole; leave out ':{genotype}'")
         of_search[view](run, file)
         return
-    picture = RETRAIN_VIEWS[view](run, genotype)
+    picture = RETRAIN_VIEWS[view](Scored(run, genotype))
     save(picture.figure, file)
     for text in picture.notes:
         note(text)
@@ -209,20 +223,13 @@ def _is_space(what: str) -> bool:
     return what in shipped_spaces()
 
 
-def _run_and_genotype(what: str) -> tuple[Path, str | None]:
-    """Return what `RUN` or `RUN:GENOTYPE` names."""
-    path, _, name = what.rpartition(":")
-    return (Path(path), name) if path and not Path(what).exists() else (Path(what), None)
-
-
-def _predictions_of(what: str) -> list[Any]:
-    """Return the predictions, of all seeds, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
+def _predictions_of(what: str, average_seeds: bool) -> list[Any]:
+    """Return the predictions, of all seeds or of their average, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
     from nas_mer.runs import load_run
+    from nas_mer.runs.retraining import genotype_of
     from nas_mer.runs.scored import Scored
 
-    path, name = _run_and_genotype(what)
-    groups = Scored(load_run(path, "retrain"), name).groups
-    if len(groups) > 1:
-        raise UserError(f"{path}: holds {len(groups)} genotypes; name one, as in {path}:{next(iter(groups))}")
-    (group,) = groups.values()
+    path, name = run_and_genotype(what)
+    run = load_run(path, "retrain")
+    (group,) = Scored(run, genotype_of(run, name), average_seeds).groups.values()
     return group

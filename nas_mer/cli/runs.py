@@ -11,7 +11,7 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from nas_mer.cli.console import note, out, print_json, print_scores, print_search, progress_bar
+from nas_mer.cli.console import note, out, print_json, print_run, progress_bar
 from nas_mer.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -68,10 +68,8 @@ def runs_show(run: RunArgument, as_json: JsonOption = False) -> None:
     out.print(yaml.safe_dump(found.config.model_dump(mode="json"), sort_keys=False).rstrip())
     if not found.finished:
         out.print(f"\nnot finished; continue it with: nas-mer runs resume {found.path}", soft_wrap=True)
-    elif found.kind == "search":
-        print_search(found)
     else:
-        print_scores([found])
+        print_run(found)
 
 
 @app.command("resume")
@@ -89,4 +87,4 @@ def runs_resume(
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(run) as progress:
         found = resume(run, compute, progress)
-    print_search(found) if found.kind == "search" else print_scores([found])
+    print_run(found)

@@ -1,4 +1,4 @@
-"""`nas-mer demo`, `search`, `derive` and `retrain`."""
+"""`nas-mer demo`, `search`, `derive`, `choose` and `retrain`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from nas_mer.cli.console import (
     note,
     out,
+    print_choice,
     print_dataset,
     print_genotypes,
     print_json,
@@ -19,11 +20,13 @@ from nas_mer.cli.console import (
 )
 from nas_mer.cli.options import (
     CheckpointOption,
+    DatabasesOption,
     DatasetOption,
     DeviceOption,
     Engine,
     EngineOption,
     EpochsOption,
+    GenotypeSpaceOption,
     GroupOption,
     JsonOption,
     Order,
@@ -38,11 +41,15 @@ from nas_mer.cli.options import (
     TensorboardOption,
     TopOption,
     WorkersOption,
+    databases_of,
     find_genotypes,
     find_nested,
     parameters_of,
+    recipe_of,
 )
 from nas_mer.data.tables import plural
+from nas_mer.errors import UserError
+from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.space import SearchSpace
 
 app = typer.Typer()
@@ -116,6 +123,23 @@ def search(
             "[default: SQLite in the run folder]",
         ),
     ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tune",
+            metavar="NAMES|NAME=VALUES",
+            help="Search sizes of the space or keys of the recipe along with the genotype: names whose values the "
+            "space's file gives (feature_maps,pool), or one name with V1,V2 or LOW..HIGH. Can be repeated. For random, "
+            "tpe and evolution.",
+        ),
+    ] = None,
+    objectives: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="What random, tpe and evolution make better: uar, and perhaps parameters, flops or latency.",
+        ),
+    ] = "uar",
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -139,12 +163,14 @@ def search(
     way = find_strategy(strategy.value)
     way.check(changes, budget)
     chosen = way.load(recipe).model_copy(update=changes)
+    if epochs is not None and any(text.partition("=")[0].strip() == "epochs" for text in tune or []):
+        raise UserError("--epochs: is tuned by --tune; leave one of both out")
     path = run_out or new_run_path("search", found.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
         run = run_search(
             found, data, chosen, path, seeds, top, protocol.value, compute, progress, tensorboard,
-            strategy.value, budget, storage,
+            strategy.value, budget, storage, tune or (), [name.strip() for name in objectives.split(",")],
         )  # fmt: skip
     print_json(run.result) if as_json else print_search(run)
 
@@ -174,21 +200,73 @@ def derive(
 
 
 @app.command()
-def retrain(
-    genotypes: Annotated[
-        list[str], typer.Argument(help="Genotype files, names such as rcn-f, or search runs.", metavar="GENOTYPE")
-    ],
+def choose(
+    genotypes: Annotated[list[str], typer.Argument(help="Genotype files or names such as rcn-f.", metavar="GENOTYPE")],
     data: DatasetOption,
-    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")] = "default",
-    epochs: EpochsOption = None,
-    databases: Annotated[
-        str | None, typer.Option(help="Train and test on these only, as in smic,casme2.", metavar="NAME,NAME")
+    recipes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            help="A recipe: a YAML file, default or paper; once for each. [default: default]",
+            metavar="RECIPE",
+        ),
     ] = None,
+    groups: Annotated[int, typer.Option(min=3, help="Into how many groups the subjects are divided.", metavar="N")] = 8,
     seeds: SeedsOption = 1,
     run_out: OutOption = None,
-    space: Annotated[
-        Path | None, typer.Option(help="The space of genotype files that do not find theirs.", metavar="SPACE")
-    ] = None,
+    space: GenotypeSpaceOption = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    group: GroupOption = None,
+    engine: EngineOption = Engine.local,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose among genotypes and recipes.
+
+    Every genotype is trained by every recipe. For each group of subjects the other groups choose: no subject has a say
+    in what is chosen for its own group, so that a leave-one-subject-out score of what was chosen (nas-mer retrain RUN)
+    is an honest one.
+    """
+    from nas_mer.runs import Compute, new_run_path
+    from nas_mer.runs import choose as run_choose
+    from nas_mer.train import Recipe, load_recipe
+
+    parameters = parameters_of(sets)
+    found = []
+    for name in genotypes:
+        if find_nested(name, {}):
+            raise UserError(f"{name}: has a genotype for each fold already; score it with: nas-mer retrain {name}")
+        found += find_genotypes(name, space, parameters)
+    files = {Path(recipe).stem: recipe for recipe in recipes or ["default"]}
+    if len(files) < len(recipes or [0]):
+        raise UserError(f"--recipe: two have the same name; each is called by its file: {', '.join(recipes or [])}")
+    loaded = {name: load_recipe(recipe, Recipe) for name, recipe in files.items()}
+    path = run_out or new_run_path("choose", "-".join(genotype.label for _, genotype in found)[:60])
+    compute = Compute(workers, device, group, engine=engine.value)
+    with progress_bar(path) as progress:
+        run = run_choose(found, loaded, data, path, groups, seeds, compute, progress)
+    print_json(run.result) if as_json else print_choice(run)
+
+
+@app.command()
+def retrain(
+    genotypes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Genotype files, names such as rcn-f, search or choose runs; lbp-top, bi-woof.", metavar="GENOTYPE"
+        ),
+    ],
+    data: DatasetOption,
+    recipe: Annotated[
+        str,
+        typer.Option(help="A recipe: a YAML file, default or paper; what was chosen has its own.", metavar="RECIPE"),
+    ] = "default",
+    epochs: EpochsOption = None,
+    databases: DatabasesOption = None,
+    seeds: SeedsOption = 1,
+    run_out: OutOption = None,
+    space: GenotypeSpaceOption = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -200,23 +278,25 @@ def retrain(
 ) -> None:
     """Train genotypes from scratch and score them.
 
-    Each subject is held out once (leave-one-subject-out, LOSO).
+    Each subject is held out once (leave-one-subject-out, LOSO). The handcrafted descriptors lbp-top and bi-woof are
+    scored likewise, with a linear support vector machine.
     """
     from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import retrain as run_retrain
-    from nas_mer.train import Recipe, load_recipe
 
+    parameters = parameters_of(sets)
+    descriptors = [find_descriptor(name, parameters) for name in genotypes if name in DESCRIPTORS]
     found: list[Any] = []
     for name in genotypes:
-        nested = find_nested(name, parameters_of(sets))
-        found += [nested] if nested else find_genotypes(name, space, parameters_of(sets))
-    chosen = load_recipe(recipe, Recipe)
-    if epochs is not None:
-        chosen = chosen.model_copy(update={"epochs": epochs})
-    names = [one[1].label if isinstance(one, tuple) else one.name for one in found]
+        if name not in DESCRIPTORS:
+            nested = find_nested(name, parameters)
+            found += [nested] if nested else find_genotypes(name, space, parameters)
+    chosen = recipe_of(recipe, epochs)
+    names = [one[1].label if isinstance(one, tuple) else one.name for one in found] + [one.kind for one in descriptors]
     path = run_out or new_run_path("retrain", "-".join(names)[:60])
-    only = None if databases is None else [name.strip() for name in databases.split(",")]
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
-        run = run_retrain(found, data, chosen, path, only, seeds, compute, progress, tensorboard)
+        run = run_retrain(
+            found, data, chosen, path, databases_of(databases), seeds, compute, progress, tensorboard, descriptors
+        )
     print_json(run.result) if as_json else print_scores([run])

@@ -97,6 +97,9 @@ class Dataset:
         frames: small pictures of each sample's onset and apex as cropped, for looking at alone: `(N, 2, h, w, 3)`
             uint8 blue, green, red, or `(N, 2, h, w)` grey; possibly a read-only memory map, or None. They are no part
             of the fingerprint.
+        clips: the recordings themselves, grey, registered and of one length, for descriptors of moving texture:
+            `(N, T, h, w)` uint8; possibly a read-only memory map, or None. Networks do not see them, so they are no
+            part of the fingerprint and have one of their own.
 
     Raises:
         UserError: shapes, types or counts disagree, a map holds NaN or infinity, a key occurs twice, or a label is
@@ -110,9 +113,10 @@ class Dataset:
     u_mirror: float = 0.0
     provenance: dict[str, Any] = field(default_factory=dict)
     frames: NDArray[np.uint8] | None = field(default=None, repr=False)
+    clips: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        maps, samples, frames = self.maps, self.samples, self.frames
+        maps, samples, frames, clips = self.maps, self.samples, self.frames, self.clips
         problems = []
         if maps.dtype != np.float32 or maps.ndim != 4 or maps.shape[1] != 3 or 0 in maps.shape:
             problems.append(f"maps must be float32 of shape (N, 3, H, W), found {maps.dtype} {maps.shape}")
@@ -129,6 +133,11 @@ class Dataset:
                 )
             elif len(frames) != len(samples):
                 problems.append(f"{len(frames)} pairs of frames for {len(samples)} samples in the manifest")
+        if clips is not None:
+            if clips.dtype != np.uint8 or clips.ndim != 4 or 0 in clips.shape:
+                problems.append(f"clips must be uint8 of shape (N, T, h, w), found {clips.dtype} {clips.shape}")
+            elif len(clips) != len(samples):
+                problems.append(f"{len(clips)} clips for {len(samples)} samples in the manifest")
         if len(set(self.classes)) < len(self.classes):
             problems.append(f"a class is named twice: {listed(self.classes)}")
         if twice := [key for key, times in Counter(sample.key for sample in samples).items() if times > 1]:
@@ -142,6 +151,8 @@ class Dataset:
             object.__setattr__(self, "maps", maps[order])
             if frames is not None:
                 object.__setattr__(self, "frames", frames[order])
+            if clips is not None:
+                object.__setattr__(self, "clips", clips[order])
         object.__setattr__(self, "samples", tuple(samples[i] for i in order))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "provenance", json.loads(json.dumps(self.provenance)))
@@ -173,6 +184,16 @@ class Dataset:
             digest.update(np.ascontiguousarray(one, dtype="<f4").tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def clips_fingerprint(self) -> str | None:
+        """16 hexadecimal digits of SHA-256 over the clips; None without clips."""
+        if self.clips is None:
+            return None
+        digest = hashlib.sha256(json.dumps(self.clips.shape).encode())
+        for clip in self.clips:
+            digest.update(np.ascontiguousarray(clip).tobytes())
+        return digest.hexdigest()[:16]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many samples each database has of each class."""
         found = Counter((sample.database, sample.label) for sample in self.samples)
@@ -197,6 +218,7 @@ class Dataset:
             self,
             maps=self.maps[chosen],
             frames=None if self.frames is None else self.frames[chosen],
+            clips=None if self.clips is None else self.clips[chosen],
             samples=tuple(self.samples[i] for i in chosen),
             provenance={**self.provenance, "databases": sorted(set(databases))},
         )
@@ -208,8 +230,9 @@ class Dataset:
     def save(self, path: Path) -> None:
         """Write the dataset as a folder of `maps.npy`, `samples.csv` and `dataset.json`, whole or not at all.
 
-        A dataset with frames has them in `frames.npy`. They are images of faces: a folder with that file falls under
-        the licence of the database that they come from; without it the dataset is complete all the same.
+        A dataset with frames or clips has them in `frames.npy` and `clips.npy`. They are images of faces: a folder with
+        these files falls under the licence of the database that they come from; without them the dataset is complete
+        all the same.
 
         Raises:
             UserError: something other than a dataset or an empty folder is there already.
@@ -232,6 +255,8 @@ class Dataset:
             np.save(folder / "maps.npy", np.ascontiguousarray(self.maps))
             if self.frames is not None:
                 np.save(folder / "frames.npy", np.ascontiguousarray(self.frames))
+            if self.clips is not None:
+                np.save(folder / "clips.npy", np.ascontiguousarray(self.clips))
             with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
             write_json(folder / "dataset.json", header.model_dump(mode="json"))
@@ -248,7 +273,7 @@ class Dataset:
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
-        """Read a dataset's folder; maps and frames are memory-mapped read-only.
+        """Read a dataset's folder; maps, frames and clips are memory-mapped read-only.
 
         Raises:
             UserError: a file is missing, damaged or not of this format, the files disagree, or they are not those
@@ -259,7 +284,9 @@ class Dataset:
         header = Node(read_json(path / "dataset.json"), (), str(path / "dataset.json"), {}).into(_Header)
         samples = _read_manifest(path / "samples.csv", header.classes)
         maps = _open_array(path / "maps.npy")
-        frames = _open_array(path / "frames.npy") if (path / "frames.npy").exists() else None
+        frames, clips = (
+            _open_array(file) if file.exists() else None for file in (path / "frames.npy", path / "clips.npy")
+        )
         if maps.shape != header.shape or str(maps.dtype) != header.dtype:
             raise UserError(
                 f"{path / 'maps.npy'}: holds {maps.dtype} {maps.shape}, "
@@ -268,7 +295,7 @@ class Dataset:
         if len(samples) != len(maps):
             raise UserError(f"{path / 'samples.csv'}: {len(samples)} samples, but maps.npy holds {len(maps)} maps")
         try:
-            dataset = cls(header.name, maps, samples, header.classes, header.u_mirror, header.provenance, frames)
+            dataset = cls(header.name, maps, samples, header.classes, header.u_mirror, header.provenance, frames, clips)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         if dataset.fingerprint != header.fingerprint:

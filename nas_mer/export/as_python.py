@@ -20,7 +20,6 @@ from nas_mer.files import replacing
 
 TOLERANCE = 1e-6
 WEIGHTS = ".safetensors"
-WEIGHTS = ".safetensors"
 """The suffix of the weights' file."""
 
 _IMPORTS = (

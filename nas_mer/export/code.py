@@ -30,6 +30,7 @@ PARTS: tuple[Callable[..., object], ...] = (
     parts.FactorizedReduce,
     ops.Zero,
     ops.Select,
+    ops.Half,
     parts.vectors_of,
     parts.squashed,
     parts.Squash,
@@ -178,12 +179,14 @@ def _convolution(conv: ops.Conv2d) -> Group:
 
 CONSTRUCTORS: Mapping[type[nn.Module], Callable[[Any], Group]] = {
     nn.Identity: lambda _: call("nn.Identity"),
+    nn.Tanh: lambda _: call("nn.Tanh"),  # whose signature is that of any module
     nn.Sequential: _sequence,
     ops.Conv2d: _convolution,
     ops.Dropout: lambda dropout: call("nn.Dropout", dropout.p),
     ops.FactorizedReduce: lambda halving: call("FactorizedReduce", halving.even.in_channels, halving.norm.num_features),
     ops.Zero: lambda zero: call("Zero", zero.stride),
     ops.Select: lambda select: call("Select", select.indices),
+    ops.Half: lambda half: call("Half", half.part),
     ops.Squash: lambda squash: call("Squash", squash.dimensions),
     ops.Capsules: lambda capsules: call("Capsules", *capsules.weight.shape, routings=capsules.routings),
     ops.Lengths: lambda lengths: call("Lengths", lengths.dimensions),

@@ -17,8 +17,8 @@ from nas_mer.export.parts import Ensemble
 from nas_mer.files import did_you_mean
 from nas_mer.nn import Network
 from nas_mer.runs import RetrainConfig, Run
-from nas_mer.runs.predicting import genotype_of, trained_networks
-from nas_mer.runs.retraining import Place, genotype_file, places_of
+from nas_mer.runs.predicting import network_of, trained_networks
+from nas_mer.runs.retraining import Place, genotype_file, places_of, recipe_of
 from nas_mer.space import INPUT, Genotype, SearchSpace, Shape, load_genotype
 from nas_mer.train.batches import Normaliser
 
@@ -113,7 +113,7 @@ def model_of_run(
     Raises:
         UserError: the run has no such network, none is trained, or a file is damaged.
     """
-    name = genotype_of(run, genotype)
+    name = network_of(run, genotype)
     places = [place for place in places_of(run) if place.genotype == name]
     asked = {what: value for what, value in (("seed", seed), ("fold", fold)) if value is not None}
     for what, value in asked.items():
@@ -127,7 +127,7 @@ def model_of_run(
         raise UserError(f"{run.path}: {name} has another network in each fold; choose one, as in --fold {example}")
     trained, notes = trained_networks(run, places)
     _, kept = load_genotype(files.pop())
-    recipe = run.config.recipe
+    recipe = recipe_of(run, name, places[0].fold)
     about = {
         **_about(kept),
         "genotype": name,

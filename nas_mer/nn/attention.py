@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_Matrix = Callable[[int, int, int, torch.device, torch.dtype], Tensor]
 
 
 def class_activation(source: Tensor, weight: Tensor, pool: int) -> Tensor:
@@ -69,7 +72,22 @@ def spread(attention: Tensor, pool: int, size: tuple[int, int]) -> Tensor:
     return torch.matmul(attention, _resizing(pool, *size, attention.device, attention.dtype)).view(-1, 1, *size)
 
 
-@functools.lru_cache
+def _kept(make: _Matrix) -> _Matrix:
+    """Keep what a function makes for later calls, but for what it makes while torch traces, which holds no numbers."""
+    kept: dict[tuple[Any, ...], Tensor] = {}
+
+    def get(*args: Any) -> Tensor:
+        if args in kept:
+            return kept[args]
+        made = make(*args)
+        if not torch.compiler.is_compiling():
+            kept[args] = made
+        return made
+
+    return get
+
+
+@_kept
 def _pooling(height: int, width: int, pool: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the `(K * K, H * W)` matrix of adaptive average pooling."""
     with torch.inference_mode(False), torch.no_grad():
@@ -77,7 +95,7 @@ def _pooling(height: int, width: int, pool: int, device: torch.device, dtype: to
         return torch.kron(rows, columns).to(device, dtype)
 
 
-@functools.lru_cache
+@_kept
 def _resizing(pool: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the `(K * K, H * W)` matrix of bilinear resizing from `K x K`."""
     with torch.inference_mode(False), torch.no_grad():

@@ -12,6 +12,7 @@ from nas_mer.files import write_text
 from nas_mer.report.page import page
 from nas_mer.report.story import story
 from nas_mer.runs import Run
+from nas_mer.runs.folder import distinct_names
 
 __all__ = ["write_report"]
 
@@ -26,7 +27,7 @@ def write_report(runs: Sequence[Run[Any]], path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{path}: reports are written as .html, found '{path.suffix}'")
-    names = [run.name for run in runs]
+    names = distinct_names(runs)
     if not runs:
         raise UserError("a report needs at least one run")
     if len({run.path.resolve() for run in runs}) < len(runs):

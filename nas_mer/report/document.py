@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from matplotlib.figure import Figure
+
+from nas_mer.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ class Cell:
             case float():
                 return cls(f"{value:.3f}", value)
         return cls(str(value), str(value).casefold())
+
+    @classmethod
+    def percent(cls, share: float) -> Cell:
+        """Return a share, 0..1, as a whole percentage."""
+        return cls(f"{share:.0%}", share)
+
+    @classmethod
+    def signed(cls, value: float) -> Cell:
+        """Return a number with its sign."""
+        return cls(f"{value:+.3f}", value)
+
+    @classmethod
+    def interval(cls, ends: tuple[float, float] | None) -> Cell:
+        """Return both ends of an interval, which is sorted by the lower one."""
+        return cls.of(None) if ends is None else cls("[{:.3f}, {:.3f}]".format(*ends), ends[0])
 
 
 class Table:
@@ -140,3 +159,12 @@ class Section:
     ident: str
     title: str
     parts: Sequence[Part]
+
+
+def told(tell: Callable[[T], Iterator[Part]], subjects: Iterable[T]) -> Iterator[Part]:
+    """Iterate over what is told of each subject; where it cannot be had, say why instead of the rest."""
+    for subject in subjects:
+        try:
+            yield from tell(subject)
+        except UserError as error:
+            yield Paragraph(str(error), missing=True)

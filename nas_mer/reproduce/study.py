@@ -32,6 +32,7 @@ from nas_mer.data import Dataset, loso_folds
 from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
+from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.reproduce.experiments import EXPERIMENTS, Experiment, Setting
 from nas_mer.runs import Progress, load_run, resume, retrain
 from nas_mer.runs.retraining import places_of
@@ -254,7 +255,13 @@ def _train(plan: Plan, setting: Setting, compute: Compute, progress: Progress | 
             resume(path, compute, progress)
         else:
             data = plan.magnified if setting.magnified and plan.magnified else plan.data
-            retrain([_network(setting)], data, plan.recipe, path, setting.databases, plan.seeds, compute, progress)
+            is_network = setting.genotype not in DESCRIPTORS
+            networks = [_network(setting)] if is_network else []
+            descriptors = [] if is_network else [find_descriptor(setting.genotype)]
+            retrain(
+                networks, data, plan.recipe, path, setting.databases, plan.seeds, compute, progress,
+                descriptors=descriptors,
+            )  # fmt: skip
     except UserError:
         if not _is_trained(path):
             raise
@@ -288,16 +295,14 @@ def _within(progress: Progress | None, name: str, before: int, total: int) -> Pr
 
 @cache
 def _network(setting: Setting) -> tuple[SearchSpace, Genotype]:
-    """Return a setting's genotype, which it must have, with its space."""
-    space, genotype = find_genotype(str(setting.genotype))
+    """Return a setting's genotype with its space."""
+    space, genotype = find_genotype(setting.genotype)
     space = space.with_parameters(**setting.parameters)
     return space, replace(genotype, parameters=dict(space.overrides))
 
 
 def _obstacle(setting: Setting, dataset: Dataset, magnified: Path | None) -> str:
     """Return why a setting cannot be trained on a dataset; empty if it can."""
-    if setting.genotype is None:
-        return "not in this toolkit"
     if setting.magnified and magnified is None:
         if dataset.provenance.get("made_by") != "prepare":
             return "the dataset was not made from frames, and in flow maps motion cannot be magnified any more"
@@ -308,9 +313,12 @@ def _obstacle(setting: Setting, dataset: Dataset, magnified: Path | None) -> str
     except UserError as error:
         return str(error)
     try:
-        _network(setting)
+        if setting.genotype in DESCRIPTORS:
+            find_descriptor(setting.genotype).inputs(dataset)
+        else:
+            _network(setting)
     except UserError as error:
-        return str(error).partition(": ")[2]  # without the file
+        return str(error).partition(": ")[2]  # without the file or dataset
     return ""
 
 

@@ -1,23 +1,29 @@
-"""Run folders: searching and retraining that survive being killed."""
+"""Run folders: searching, choosing and retraining that survive being killed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nas_mer.compute import Compute
 from nas_mer.errors import UserError
-from nas_mer.runs.folder import Progress, Run, new_run_path, open_run
-from nas_mer.runs.nested import Nested, nested_of
+from nas_mer.runs.choosing import ChooseConfig, choose, chosen_of, continue_choose
+from nas_mer.runs.folder import Kind, Progress, Run, new_run_path, open_run
+from nas_mer.runs.nested import Choice, Nested, nested_of
 from nas_mer.runs.retraining import RetrainConfig, continue_retrain, predictions, retrain
 from nas_mer.runs.searched import SearchConfig, history, mean_weights, space_of
 from nas_mer.runs.searching import continue_search, derive, search
 
 __all__ = [
+    "Choice",
+    "ChooseConfig",
     "Compute",
     "Nested",
     "Progress",
     "RetrainConfig",
     "Run",
     "SearchConfig",
+    "choose",
+    "chosen_of",
     "derive",
     "find_runs",
     "history",
@@ -39,7 +45,7 @@ def load_run(path: Path, kind: str | None = None) -> Run[Any]:
     Raises:
         UserError: it is no run folder, is damaged, or of another kind.
     """
-    run: Run[Any] = open_run(path, {"search": SearchConfig, "retrain": RetrainConfig})
+    run: Run[Any] = open_run(path, {"search": SearchConfig, "choose": ChooseConfig, "retrain": RetrainConfig})
     if kind is not None and run.kind != kind:
         raise UserError(f"{path}: is a {run.kind} run; this needs a {kind} run")
     return run
@@ -59,4 +65,6 @@ def find_runs(folder: Path) -> tuple[list[Run[Any]], list[UserError]]:
 def resume(path: Path, compute: Compute = Compute(), progress: Progress | None = None) -> Run[Any]:
     """Continue a run that was stopped, to the result of an uninterrupted one; a finished run stays as it is."""
     run = load_run(path)
-    return continue_search(run, compute, progress) if run.kind == "search" else continue_retrain(run, compute, progress)
+    ways: dict[Kind, Callable[..., Run[Any]]]
+    ways = {"search": continue_search, "choose": continue_choose, "retrain": continue_retrain}
+    return ways[run.kind](run, compute, progress)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from nas_mer.search import Epoch, Ranked, Trial, ranked
+from nas_mer.search import Epoch, Ranked, Trial, front, ranked
 from nas_mer.search.decided import Verdict, verdict
+from nas_mer.search.tuning import Values
 from nas_mer.space import Genotype, SearchSpace
 
 SHOWN = 10
@@ -64,6 +66,17 @@ class Findings(ABC):
     def top(self, space: SearchSpace, k: int) -> list[Genotype]:
         """Return the best genotypes by the mean over searches."""
 
+    def kept(self, space: SearchSpace, k: int) -> list[tuple[Genotype, Values]]:
+        """Return the genotypes to keep, each with what was tuned of the recipe: the `k` best."""
+        return [(genotype, {}) for genotype in self.top(space, k)]
+
+    @abstractmethod
+    def ranking(self, space: SearchSpace) -> list[tuple[Genotype, float]]:
+        """Return all genotypes that were compared, the best first, each with what it was compared by.
+
+        Isomorphic ones may be among them.
+        """
+
     @abstractmethod
     def valid_uar(self, member: Member) -> float:
         """Return the unweighted average recall that a search came to on the alphas' half."""
@@ -76,10 +89,14 @@ class Findings(ABC):
         """Return what the searches of one fold hold."""
         return self.of([member for member in self.members if member.fold == fold])
 
-    def fold_genotypes(self, space: SearchSpace) -> dict[str, Genotype]:
-        """Return the best genotype of each fold of a nested search, by the mean of its seeds."""
+    def fold_kept(self, space: SearchSpace) -> dict[str, tuple[Genotype, Values]]:
+        """Return the best genotype of each fold of a nested search, by the mean of its seeds, as `kept` does."""
         folds = dict.fromkeys(member.fold for member in self.members if member.fold)
-        return {fold: self.of_fold(fold).top(space, 1)[0] for fold in folds}
+        return {fold: self.of_fold(fold).kept(space, 1)[0] for fold in folds}
+
+    def fold_genotypes(self, space: SearchSpace) -> dict[str, Genotype]:
+        """Return the same without what was tuned of the recipe."""
+        return {fold: genotype for fold, (genotype, _) in self.fold_kept(space).items()}
 
 
 @dataclass(frozen=True)
@@ -151,6 +168,11 @@ class History(Findings):
         """Return the genotypes of the greatest joint weight (mean over searches)."""
         return space.top(self.mean(space), k)
 
+    def ranking(self, space: SearchSpace) -> list[tuple[Genotype, float]]:
+        """Return the whole space, each genotype with its joint weight (mean over searches)."""
+        everything = space.top(self.mean(space), space.size, distinct=False)
+        return [(genotype, genotype.weight or 0.0) for genotype in everything]
+
     def valid_uar(self, member: Member) -> float:
         """Return the unweighted average recall of a search's supernet in its last epoch."""
         return self.epochs[member][-1].valid_uar
@@ -168,10 +190,12 @@ class Tried(Findings):
     Attributes:
         trials: those so far of each search that has judged one.
         failures: why each search of which all failed has no result.
+        objectives: what they were compared by; names of `nas_mer.search.OBJECTIVES`.
     """
 
     trials: Mapping[Member, tuple[Trial, ...]]
     failures: Mapping[Member, str]
+    objectives: tuple[str, ...] = ("uar",)
 
     @property
     def members(self) -> list[Member]:
@@ -186,7 +210,7 @@ class Tried(Findings):
 
     def of(self, members: Sequence[Member]) -> Tried:
         """Return what some of the searches hold."""
-        return Tried({member: self.trials[member] for member in members}, self.failures)
+        return Tried({member: self.trials[member] for member in members}, self.failures, self.objectives)
 
     def ranked(self, space: SearchSpace) -> list[Ranked]:
         """Return all genotypes that were judged, the best first."""
@@ -196,24 +220,48 @@ class Tried(Findings):
         """Return the genotypes of the greatest validation UAR (mean over the searches that tried them)."""
         return [one.genotype for one in self.ranked(space)[:k]]
 
+    def front(self, space: SearchSpace) -> list[Ranked]:
+        """Return those that none beats in all objectives, the greatest validation UAR first."""
+        return front(self.ranked(space), self.objectives)
+
+    def kept(self, space: SearchSpace, k: int) -> list[tuple[Genotype, Values]]:
+        """Return the `k` best and, if there is more than one objective, all others that none beats."""
+        found = self.ranked(space)
+        unbeaten = front(found, self.objectives) if len(self.objectives) > 1 else []
+        return [(one.genotype, one.recipe) for one in found if one in found[:k] or one in unbeaten]
+
+    def ranking(self, space: SearchSpace) -> list[tuple[Genotype, float]]:
+        """Return what was judged, each network with its validation UAR (mean over the searches that tried it)."""
+        return [(one.genotype, one.valid_uar) for one in self.ranked(space)]
+
     def valid_uar(self, member: Member) -> float:
         """Return the unweighted average recall of the best genotype of a search."""
         return max(trial.valid_uar for trial in self.trials[member] if trial.valid_uar is not None)
 
     def result(self, space: SearchSpace, k: int) -> dict[str, Any]:
-        """Return the best trials and how many there were."""
+        """Return how many trials there were, the best, those that none beats, and why some failed."""
         found = self.ranked(space)
-        rows = [
-            {
-                "rank": one.genotype.rank,
-                "valid_uar": one.valid_uar,
-                "valid_loss": one.valid_loss,
-                "searches": one.searches,
-                "choices": dict(one.genotype.choices),
-            }
-            for one in found[: max(k, SHOWN)]
-        ]
-        return {"tried": len(found), "trials": rows}
+        return {
+            "tried": len(found),
+            "objectives": list(self.objectives),
+            "trials": [_row(one) for one in found[: max(k, SHOWN)]],
+            "front": [_row(one) for one in front(found, self.objectives)],
+            "failed": dict(Counter(one.failure for of in self.trials.values() for one in of if one.failure)),
+        }
+
+
+def _row(one: Ranked) -> dict[str, Any]:
+    """Return what is known of a genotype that was judged, for `result.json`."""
+    return {
+        "rank": one.genotype.rank,
+        "valid_uar": one.valid_uar,
+        "valid_loss": one.valid_loss,
+        "searches": one.searches,
+        "choices": dict(one.genotype.choices),
+        "parameters": dict(one.parameters),
+        "recipe": dict(one.recipe),
+        "measured": dict(one.measured),
+    }
 
 
 def by_option(space: SearchSpace, weights: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:

@@ -14,7 +14,8 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,14 +33,14 @@ from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
 
-Kind = Literal["search", "retrain"]
+Kind = Literal["search", "choose", "retrain"]
 ConfigT = TypeVar("ConfigT", bound="Config")
 Progress = Callable[[float, float, str], None]
 """Told how much is done, of how much, and a few words on the state of things."""
 
 
 class DatasetReference(BaseModel):
-    """Which dataset a run uses, and the fingerprint by which it is known again."""
+    """Which dataset a run uses, and the fingerprint by which it is known again; that of its clips, if it uses these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +48,7 @@ class DatasetReference(BaseModel):
     name: str
     fingerprint: str
     databases: tuple[str, ...] | None = None
+    clips: str | None = None
 
     @classmethod
     def of(cls, path: Path, databases: Iterable[str] | None = None) -> tuple[DatasetReference, Dataset]:
@@ -72,6 +74,8 @@ class DatasetReference(BaseModel):
                 f"{self.path}: is not the dataset of this run any more (fingerprint {found.fingerprint}, the run was "
                 f"started with {self.fingerprint}); start a new run"
             )
+        if self.clips not in (None, dataset.clips_fingerprint):
+            raise UserError(f"{self.path}: its clips are not those of this run any more; start a new run")
         return dataset
 
 
@@ -221,6 +225,12 @@ def new_run_path(kind: Kind, what: str, folder: Path = Path("runs")) -> Path:
     """Return a path for a new run, with the time and what it is about in its name."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     return folder / f"{stamp}-{kind}-{what}"
+
+
+def distinct_names(runs: Sequence[Run[Any]]) -> list[str]:
+    """Return what to call each of some runs: its folder's name, or its path where several folders are called so."""
+    times = Counter(path.name for path in {run.path.resolve() for run in runs})
+    return [run.name if times[run.name] == 1 else str(run.path) for run in runs]
 
 
 def maps_of(dataset: Dataset, size: int) -> Maps:

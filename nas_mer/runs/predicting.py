@@ -25,7 +25,15 @@ from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 from nas_mer.nn import Activation, Network, activation
 from nas_mer.runs.folder import Run
-from nas_mer.runs.retraining import Place, RetrainConfig, genotype_file, places_of, predictions
+from nas_mer.runs.retraining import (
+    Place,
+    RetrainConfig,
+    genotype_file,
+    genotype_of,
+    places_of,
+    predictions,
+    recipe_of,
+)
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.score import Predictions, by_genotype, fullest
 from nas_mer.space import INPUT, Graph, load_genotype
@@ -110,18 +118,16 @@ def trained_networks(
     return trained, notes
 
 
-def genotype_of(run: Run[RetrainConfig], name: str | None) -> str:
-    """Return the name of one of a run's genotypes, its only one if no name is given.
+def network_of(run: Run[RetrainConfig], name: str | None) -> str:
+    """Return the name of one of a run's genotypes; see `genotype_of`.
 
     Raises:
-        UserError: the run has none of that name, or several of which none is named.
+        UserError: see there; or it is a handcrafted descriptor, of which there is no network.
     """
-    known = run.config.genotypes
-    if name is None and len(known) > 1:
-        raise UserError(f"{run.path}: holds {len(known)} genotypes; name one with --genotype: {', '.join(known)}")
-    if name is not None and name not in known:
-        raise UserError(f"{run.path}: has no genotype '{name}'{did_you_mean(name, known)}")
-    return name or known[0]
+    found = genotype_of(run, name)
+    if found in run.config.handcrafted:
+        raise UserError(f"{run.path}: {found} is a handcrafted descriptor with a support vector machine, not a network")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +303,7 @@ def predict(run: Run[RetrainConfig], case: Case, genotype: str | None = None) ->
     Raises:
         UserError: no such genotype, no network is trained, or a file is damaged.
     """
-    return _predict(run, case, genotype_of(run, genotype), _graphs())
+    return _predict(run, case, network_of(run, genotype), _graphs())
 
 
 def _predict(run: Run[RetrainConfig], case: Case, genotype: str, graph_of: Callable[[Path], Graph]) -> Prediction:
@@ -351,7 +357,8 @@ def _load(run: Run[RetrainConfig], place: Place, graph_of: Callable[[Path], Grap
         raise UserError(f"{file}: holds another network than its genotype's ({error})") from None
     if missing := own.keys() - weights.keys():
         raise UserError(f"{file}: holds another network than its genotype's; it lacks {listed(sorted(missing), 3)}")
-    return TrainedNetwork(network, Normaliser(run.config.recipe.normalise, **part(tensors, "normaliser")))
+    recipe = recipe_of(run, place.genotype, place.fold)
+    return TrainedNetwork(network, Normaliser(recipe.normalise, **part(tensors, "normaliser")))
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -373,7 +380,7 @@ def activation_figure(
         UserError: the dataset is not there any more or has no such sample, there is no such genotype, or no network
             that may be asked is trained.
     """
-    name = genotype_of(run, genotype or run.config.genotypes[0])
+    name = network_of(run, genotype or run.config.names[0])
     dataset = run.config.dataset.load()
     if samples is None:
         samples = chosen_samples(by_genotype(predictions(run)).get(name, []))

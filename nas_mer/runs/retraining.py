@@ -1,9 +1,13 @@
 """The retrain command: genotypes trained from scratch under leave-one-subject-out, in a run folder.
 
+The classifiers of handcrafted descriptors are fitted beside them, once each: nothing about them depends on a seed.
+
 genotypes/rcn-f.yaml, spaces/...            what is trained
-genotypes/nested/smic/s01.yaml              the same of a nested search, which has a genotype for each fold
+genotypes/nested/smic/s01.yaml              the same of a nested search or a choice, which has one for each fold
+recipes/choice/smic/s01.yaml                the recipe that a choice has for a fold
 samples.csv                                 the dataset's manifest
 replicas/rcn-f/0/smic/s01.safetensors       logits, losses and network of one (genotype, seed, held-out subject)
+replicas/bi-woof/0/smic/s01.safetensors     decision values of a descriptor's classifier
 checkpoints/...                             trainings on their way, until the run is finished
 predictions.csv                             every sample's prediction, when the run is finished
 """
@@ -15,22 +19,24 @@ import functools
 import itertools
 import math
 import shutil
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from nas_mer.compute import Compute
 from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
 from nas_mer.data.tables import listed, read_rows
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, sweep, write_text
+from nas_mer.files import did_you_mean, replacing, sweep, write_text, write_yaml
+from nas_mer.handcrafted import AnyDescriptor
+from nas_mer.runs.fitting import fit_all
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,
@@ -38,27 +44,41 @@ from nas_mer.runs.folder import (
     Run,
     check_input,
     create_run,
-    maps_of,
 )
 from nas_mer.runs.nested import Nested
 from nas_mer.runs.tensorboard import Metrics, follow
 from nas_mer.runs.tensors import packed, read_tensor, read_tensors, write_tensors
+from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.score import Predictions, as_json, by_genotype, confusion, fullest, score, uar
-from nas_mer.space import INPUT, Genotype, Graph, SearchSpace, load_genotype, same_ops
-from nas_mer.train import Group, Inputs, Recipe, Replica, Trained, alike, quickest_group, train
-from nas_mer.workers import Report, Stopped
+from nas_mer.score.predictions import seeds_of
+from nas_mer.space import Genotype, Graph, SearchSpace, load_genotype
+from nas_mer.train import Recipe, Replica, Trained, load_recipe
 
 CHECKPOINT_EVERY = 10.0
 """Seconds between two checkpoints of a training if no other number is asked for; most are trained before."""
 
 
 class RetrainConfig(Config):
-    """What a retraining was asked for."""
+    """What a retraining was asked for.
+
+    Attributes:
+        recipe: how networks are trained.
+        genotypes: their names in the run.
+        handcrafted: descriptors by their names.
+        classes: of the dataset.
+        protocol: what is held out.
+    """
 
     recipe: Recipe
     genotypes: tuple[str, ...]
+    handcrafted: dict[str, AnyDescriptor] = Field(default_factory=dict)
     classes: tuple[str, ...] = CLASSES
     protocol: str = "loso"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of all that is trained."""
+        return (*self.genotypes, *self.handcrafted)
 
 
 def retrain(
@@ -71,48 +91,62 @@ def retrain(
     compute: Compute = Compute(),
     progress: Progress | None = None,
     tensorboard: bool = False,
+    descriptors: Sequence[AnyDescriptor] = (),
 ) -> Run[RetrainConfig]:
     """Retrain genotypes under leave-one-subject-out and keep every prediction.
 
     A network is that of its last epoch; the held-out subject is looked at once, after training.
 
     Args:
-        genotypes: each with its space, or what a nested search found for each fold.
+        genotypes: each with its space, or what a nested search or a choice found for each fold.
         dataset: the dataset's folder.
-        recipe: how.
+        recipe: how; where a choice has a recipe for a fold, that goes first.
         out: the run folder to make.
         databases: train and test on these databases of the dataset only.
         seeds: how many independent trainings of each fold, with seeds 0, 1, ...
         compute: where and how; no choice changes the result, but for rounding between devices and sizes of groups.
         progress: told of every epoch.
         tensorboard: write TensorBoard events, too.
+        descriptors: handcrafted ones, whose classifiers are fitted and scored likewise.
     """
     reference, data = DatasetReference.of(dataset, databases)
     folds = loso_folds(data)  # before a run is made: can it be split?
-    named = _distinctly_named([one for one in genotypes if not isinstance(one, Nested)])
+    handcrafted: dict[str, AnyDescriptor] = {one.kind: one for one in descriptors}
+    for descriptor in descriptors:
+        descriptor.inputs(data)  # and does it have what is to be described?
+        if descriptor.takes == "clips":
+            reference = reference.model_copy(update={"clips": data.clips_fingerprint})
+    named = distinctly_named([one for one in genotypes if not isinstance(one, Nested)])
     searched = [one for one in genotypes if isinstance(one, Nested)]
     nested = {one.name: one for one in searched}
     for one in searched:
         one.check(data.name, reference.fingerprint, folds)
-    for space in [*(space for space, _ in named.values()), *(one.space for one in nested.values())]:
+    chosen = [choice for one in nested.values() for choice in one.folds.values()]
+    for space in [*(space for space, _ in named.values()), *(choice.space for choice in chosen)]:
         check_input(space, data)
-    if both := named.keys() & nested.keys() or {one.name for one in searched if one.folds != nested[one.name].folds}:
-        raise UserError(f"two things to retrain are called '{min(both)}'; rename one")
+    unlike = [one.name for one in searched if one.folds != nested[one.name].folds]
+    unlike += [one.kind for one in descriptors if one != handcrafted[one.kind]]
+    names = Counter([*named, *nested, *handcrafted, *unlike])
+    if several := [name for name, times in names.items() if times > 1]:
+        raise UserError(f"two things to retrain are called '{min(several)}'; rename one")
     compute.check()
     config = RetrainConfig(
-        dataset=reference, seeds=tuple(range(seeds)), recipe=recipe, genotypes=(*named, *nested), classes=data.classes
+        dataset=reference,
+        seeds=tuple(range(seeds)),
+        recipe=recipe,
+        genotypes=(*named, *nested),
+        handcrafted=handcrafted,
+        classes=data.classes,
     )
 
     def fill(folder: Path) -> None:
         files = {f"{name}.yaml": pair for name, pair in named.items()}
         for name, one in nested.items():
-            files |= {f"{name}/{fold}.yaml": (one.space, genotype) for fold, genotype in one.folds.items()}
-        for file, (space, genotype) in files.items():
-            space_file = f"spaces/{space.hash}.yaml"
-            if not (folder / space_file).exists():
-                write_text(folder / space_file, space.source)
-            above = "../" * (file.count("/") + 1)
-            replace(genotype, space_file=f"{above}{space_file}").save(folder / "genotypes" / file)
+            files |= {f"{name}/{fold}.yaml": (choice.space, choice.genotype) for fold, choice in one.folds.items()}
+            for fold, choice in one.folds.items():
+                if choice.recipe is not None:
+                    write_yaml(folder / "recipes" / name / f"{fold}.yaml", choice.recipe.model_dump(mode="json"))
+        write_genotypes(folder, files)
         _write_rows(folder / "samples.csv", [SAMPLE_COLUMNS, *((*s.key, s.label) for s in data.samples)])
         if tensorboard:
             follow(folder)
@@ -127,19 +161,16 @@ def continue_retrain(
     sweep(run.path)
     if run.finished:
         return run
-    dataset, recipe = run.config.dataset.load(), run.config.recipe
+    dataset = run.config.dataset.load()
+    folds = {fold.subject: fold for fold in loso_folds(dataset)}
     finished: dict[Place, dict[str, Any]] = {}
-    missing: dict[Place, Replica] = {}
-    tests: dict[str, np.ndarray] = {}  # the held-out samples of each fold
     standing = _Standing(dataset)
-    for place, replica in _replicas(run, dataset):
-        tests[place.fold] = replica.test
+    places = places_of(run)
+    for place in places:
         if place.file(run).is_file():
             tensors, finished[place] = read_tensors(place.file(run))
-            standing.add(place, replica.test, tensors["logits"].numpy())
-        else:
-            missing[place] = replica
-    total = len(finished) + len(missing)
+            standing.add(place, folds[place.fold].test, tensors["logits"].numpy())
+    total = len(places)
     known = [{**place.about, **about} for place, about in finished.items()]
 
     def keep(place: Place, trained: Trained) -> None:
@@ -150,33 +181,35 @@ def continue_retrain(
         write_tensors(place.file(run), packed({"logits": torch.from_numpy(trained.logits), **trained.weights}, about))
         place.checkpoint(run).unlink(missing_ok=True)
         finished[place] = about
-        standing.add(place, tests[place.fold], trained.logits)
+        standing.add(place, folds[place.fold].test, trained.logits)
         metrics.add({**place.about, **about})
 
-    def hear(task: _Task, heard: _Heard) -> None:
+    def hear(task: Task[Place], heard: Heard[Place]) -> None:
         for place, trained in heard.trained.items():
             keep(place, trained)
         for place, checkpoint in heard.checkpoints.items():
             write_tensors(place.checkpoint(run), checkpoint)
         if progress:
-            under_way = sum(place not in finished for place in task.places)
-            done = len(finished) + under_way * heard.epoch / recipe.epochs
+            under_way = sum(place not in finished for place in task.keys)
+            done = len(finished) + under_way * heard.epoch / task.trainings[0].recipe.epochs
             progress(done, total, f"{task}, epoch {heard.epoch}{standing}")
 
+    def hear_values(place: Place, values: np.ndarray) -> None:
+        keep(place, Trained(values, (), {}))
+        if progress:
+            progress(len(finished), total, f"{place}{standing}")
+
+    fits = {
+        place: (run.config.handcrafted[place.genotype], folds[place.fold])
+        for place in places
+        if place.genotype in run.config.handcrafted and place not in finished
+    }
+    missing = {place: training for place, training in _trainings(run, dataset) if place not in finished}
     every = CHECKPOINT_EVERY if compute.checkpoint_every is None else compute.checkpoint_every
-
-    @functools.cache
-    def inputs(size: int) -> Inputs:
-        return Inputs.of(maps_of(dataset, size), recipe.normalise, recipe.augment)
-
+    states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
     with Metrics(run, known) as metrics:
-        for size, tasks in _tasks(run, missing, compute, inputs).items():
-            shared = (inputs(size), recipe, every)
-            for task, trained in compute.each(_train, tasks, shared, hear, same_ops()):
-                for place, result in zip(task.places, trained, strict=True):
-                    keep(place, result)
-                if progress:
-                    progress(len(finished), total, f"{task}{standing}")
+        fit_all(fits, dataset, compute, hear_values)
+        train_all(missing, dataset, compute, hear, states, every)
         found = predictions(run)
         scores = result_of(run, found)
         metrics.add_scores(scores["scores"])
@@ -259,7 +292,7 @@ def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
     if missing := len(places) - len(trained):
         said.append(f"{missing} of {len(places)} trainings are still to come; their samples are in no score")
     for name, group in by_genotype(found).items():
-        if few := {one.seed for one in group} - {one.seed for one in fullest(group)}:
+        if few := {*seeds_of(group)} - {*seeds_of(fullest(group))}:
             seeds = listed(f"seed {seed}" for seed in sorted(few))
             said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
     if searched := [name for name in run.config.genotypes if _is_searched(run, name)]:
@@ -297,6 +330,9 @@ class Place:
     seed: int
     fold: str
 
+    def __str__(self) -> str:
+        return f"{self.genotype}, seed {self.seed}, {self.fold}"
+
     @property
     def about(self) -> dict[str, Any]:
         """Its parts by name."""
@@ -311,87 +347,21 @@ class Place:
         return _checkpoints(run) / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
 
 
-@dataclass(frozen=True)
-class _Task:
-    """Replicas to be trained as one program, from their states on where they have some."""
-
-    places: tuple[Place, ...]
-    replicas: tuple[Replica, ...]
-    states: tuple[Mapping[str, torch.Tensor], ...] | None
-
-    def __str__(self) -> str:
-        first, more = self.places[0], len(self.places) - 1
-        return f"{first.genotype}, seed {first.seed}, {first.fold}" + (f" and {more} more" if more else "")
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """What a task tells of itself after an epoch."""
-
-    epoch: int
-    trained: Mapping[Place, Trained]
-    checkpoints: Mapping[Place, bytes]
-
-
-def _train(task: _Task, report: Report, inputs: Inputs, recipe: Recipe, checkpoint_every: float) -> list[Trained]:
-    told: set[int] = set()
-    kept = time.monotonic()
-
-    def after_epoch(group: Group) -> None:
-        nonlocal kept
-        fresh = group.trained.keys() - told
-        told.update(fresh)
-        stop = report.stop()
-        states = {}
-        if stop or time.monotonic() - kept >= checkpoint_every:
-            kept = time.monotonic()
-            states = group.states()
-        trained = {task.places[place]: group.trained[place] for place in fresh}
-        report(_Heard(group.epoch, trained, {task.places[place]: packed(state, {}) for place, state in states.items()}))
-        if stop and group.places:
-            raise Stopped
-
-    return train(task.replicas, after_epoch, inputs.to(report.device), recipe, task.states)
-
-
-def _replicas(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[Place, Replica]]:
+def _trainings(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[Place, Training]]:
     """Iterate over all that a run trains, seed by seed, so that one looked at early compares all its genotypes."""
     folds = loso_folds(dataset)
     load = functools.cache(load_genotype)
     known: dict[str, Graph] = {}
-    found: dict[tuple[str, str], tuple[str, Graph]] = {}
+    found: dict[tuple[str, str], tuple[str, Graph, Recipe]] = {}
     for name, fold in itertools.product(run.config.genotypes, folds):
         space, genotype = load(genotype_file(run, name, fold.subject))
         if genotype.digest not in known:
             known[genotype.digest] = space.freeze(genotype)
-        found[name, fold.subject] = genotype.digest, known[genotype.digest]
+        found[name, fold.subject] = genotype.digest, known[genotype.digest], recipe_of(run, name, fold.subject)
     for seed, name, fold in itertools.product(run.config.seeds, run.config.genotypes, folds):
-        digest, graph = found[name, fold.subject]
-        yield Place(name, seed, fold.subject), Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
-
-
-def _tasks(
-    run: Run[RetrainConfig], missing: Mapping[Place, Replica], compute: Compute, inputs: Callable[[int], Inputs]
-) -> dict[int, list[_Task]]:
-    """Return what is to be done, by the size of its maps."""
-    states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
-    groups: dict[Any, list[Place]] = defaultdict(list)
-    for place, replica in missing.items():
-        epoch = len(states[place]["losses"]) if place in states else 0
-        groups[epoch, *alike(replica, run.config.recipe)].append(place)
-    order = {place: number for number, place in enumerate(missing)}
-    tasks: dict[int, list[_Task]] = defaultdict(list)
-    for (epoch, *_), places in groups.items():
-        replicas = [missing[place] for place in places]
-        size = replicas[0].graph.shapes[INPUT].height
-        together = compute.group or quickest_group(replicas, inputs(size), run.config.recipe, compute.devices[0])
-        for start in range(0, len(places), together):
-            members = tuple(places[start : start + together])
-            known = tuple(states[place] for place in members) if epoch else None
-            tasks[size].append(_Task(members, tuple(missing[place] for place in members), known))
-    for found in tasks.values():
-        found.sort(key=lambda task: order[task.places[0]])
-    return tasks
+        digest, graph, recipe = found[name, fold.subject]
+        replica = Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
+        yield Place(name, seed, fold.subject), Training(replica, recipe)
 
 
 def _checkpoints(run: Run[RetrainConfig]) -> Path:
@@ -401,21 +371,59 @@ def _checkpoints(run: Run[RetrainConfig]) -> Path:
 def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
     """Return the samples of each fold, in the order of the fold's test indices."""
     folds: dict[str, list[Sample]] = {}
-    for row in read_rows(run.path / "samples.csv", SAMPLE_COLUMNS):
-        sample = Sample(*row.of(SAMPLE_COLUMNS))
+    for sample in samples_of(run):
         folds.setdefault(f"{sample.database}/{sample.subject}", []).append(sample)
     return folds
 
 
+def samples_of(run: Run[RetrainConfig]) -> list[Sample]:
+    """Return the samples of a run, in the order of its dataset."""
+    return [Sample(*row.of(SAMPLE_COLUMNS)) for row in read_rows(run.path / "samples.csv", SAMPLE_COLUMNS)]
+
+
 def genotype_file(run: Run[RetrainConfig], genotype: str, fold: str) -> Path:
-    """Return where a genotype lies; that of a nested search has a file for each fold."""
+    """Return where a genotype lies; that of a nested search or a choice has a file for each fold."""
     folder = run.path / "genotypes" / genotype
     return folder / f"{fold}.yaml" if folder.is_dir() else folder.with_name(f"{genotype}.yaml")
 
 
+def genotype_of(run: Run[RetrainConfig], name: str | None) -> str:
+    """Return the name of one of a run's genotypes or descriptors, its only one if no name is given.
+
+    Raises:
+        UserError: the run has none of that name, or several of which none is named.
+    """
+    known = run.config.names
+    if name is None and len(known) > 1:
+        raise UserError(
+            f"{run.path}: holds {len(known)} genotypes; name one, as in {run.path}:{known[0]}; known: {listed(known)}"
+        )
+    if name is not None and name not in known:
+        raise UserError(f"{run.path}: has no genotype '{name}'{did_you_mean(name, known)}")
+    return name or known[0]
+
+
+def recipe_of(run: Run[RetrainConfig], genotype: str, fold: str) -> Recipe:
+    """Return how a genotype is trained in a fold: as was chosen for that fold, or else as the run's others are."""
+    file = run.path / "recipes" / genotype / f"{fold}.yaml"
+    return load_recipe(file, Recipe) if file.is_file() else run.config.recipe
+
+
+def write_genotypes(folder: Path, files: Mapping[str, tuple[SearchSpace, Genotype]]) -> None:
+    """Write genotypes into a new run's folder, each under the name of its file, and their spaces beside them."""
+    for file, (space, genotype) in files.items():
+        space_file = f"spaces/{space.hash}.yaml"
+        if not (folder / space_file).exists():
+            write_text(folder / space_file, space.source)
+        above = "../" * (file.count("/") + 1)
+        replace(genotype, space_file=f"{above}{space_file}").save(folder / "genotypes" / file)
+
+
 def places_of(run: Run[RetrainConfig]) -> list[Place]:
     """Return the places of all replicas that a run asks for."""
-    return [Place(*about) for about in itertools.product(run.config.genotypes, run.config.seeds, _samples(run))]
+    trained = [*itertools.product(run.config.genotypes, run.config.seeds)]
+    trained += [(name, run.config.seeds[0]) for name in run.config.handcrafted]
+    return [Place(name, seed, fold) for (name, seed), fold in itertools.product(trained, _samples(run))]
 
 
 def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[Place, tuple[torch.Tensor, dict[str, Any]]]]:
@@ -423,7 +431,7 @@ def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[Place, tuple[torch.Tenso
     return ((place, read_tensor(place.file(run), "logits")) for place in places_of(run) if place.file(run).is_file())
 
 
-def _distinctly_named(
+def distinctly_named(
     genotypes: Sequence[tuple[SearchSpace, Genotype]],
 ) -> dict[str, tuple[SearchSpace, Genotype]]:
     """Return the genotypes by their label; different ones of one label by label and digest.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
-from nas_mer.runs.folder import Run
 from nas_mer.runs.predicting import activation_figure
 from nas_mer.runs.scored import Scored
-from nas_mer.score import compare
 from nas_mer.view import confusion_figure, differences_figure, ranks_figure, scores_figure, subjects_figure
 
 
@@ -25,55 +22,43 @@ class Picture:
     notes: list[str]
 
 
-def scores_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def scores_picture(scored: Scored) -> Picture:
     """Draw UAR and UF1 of all genotypes or of one, beside what the paper reports of them."""
-    scored = Scored(run, genotype)
     remarks = scored.remarks() if scored.published else []
     return Picture(scores_figure(scored.rows, scored.published), [*scored.notes, *remarks])
 
 
-def confusion_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def confusion_picture(scored: Scored) -> Picture:
     """Draw the confusion matrices of all genotypes or of one."""
-    scored = Scored(run, genotype)
     return Picture(confusion_figure(scored.rows), scored.notes)
 
 
-def subjects_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def subjects_picture(scored: Scored) -> Picture:
     """Draw the accuracy on each subject, over all genotypes or of one."""
-    scored = Scored(run, genotype)
     return Picture(subjects_figure([one for group in scored.groups.values() for one in group]), scored.notes)
 
 
-def ranks_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def ranks_picture(scored: Scored) -> Picture:
     """Draw the searched genotypes' ranks by joint weight beside those by score.
 
     Raises:
         UserError: one genotype is named, or the run has fewer than two of one search.
     """
-    if genotype is not None:
-        raise UserError(f"{run.path}:{genotype}: ranks are of all searched genotypes; leave out ':{genotype}'")
-    return ranks_of(Scored(run))
-
-
-def ranks_of(scored: Scored) -> Picture:
-    """Draw what `ranks_picture` does, of scores that are there.
-
-    Raises:
-        UserError: the run has fewer than two genotypes of one search.
-    """
-    searched = scored.searched
+    path, name, searched = scored.run.path, scored.genotype, scored.searched
+    if name is not None:
+        raise UserError(f"{path}:{name}: ranks are of all searched genotypes; leave out ':{name}'")
     if len(searched) < 2:
         raise UserError(
-            f"{scored.run.path}: ranks need at least two genotypes that one search found, this run has "
-            f"{len(searched)}; retrain a search's by naming its run: nas-mer retrain SEARCH_RUN --data ..."
+            f"{path}: ranks need at least two genotypes that one search found, this run has {len(searched)}; retrain a "
+            "search's by naming its run: nas-mer retrain SEARCH_RUN --data ..."
         )
     rows = [row for row in scored.rows if row.genotype in searched]
     most = max(row.composite.samples for row in rows)
     ranked = [row for row in rows if row.composite.samples == most]
     if len(ranked) < 2:
         raise UserError(
-            f"{scored.run.path}: ranks need at least two searched genotypes that cover the same samples; continue "
-            f"the run with: nas-mer runs resume {scored.run.path}"
+            f"{path}: ranks need at least two searched genotypes that cover the same samples; continue the run with: "
+            f"nas-mer runs resume {path}"
         )
     fewer = [row.genotype for row in rows if row not in ranked]
     unlike = [f"not ranked, with fewer samples than others: {listed(fewer)}"] if fewer else []
@@ -81,39 +66,32 @@ def ranks_of(scored: Scored) -> Picture:
     return Picture(ranks_figure(weights, ranked), [*scored.notes, *unlike])
 
 
-def differences_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def differences_picture(scored: Scored) -> Picture:
     """Draw the paired differences of all other genotypes from one, by default the first.
 
     Raises:
         UserError: the run has one genotype, or no other one covers the same samples.
     """
-    scored = Scored(run)
-    Scored(run, genotype).predictions  # noqa: B018 - is it one of the run's?
-    if len(scored.groups) < 2:
-        (name,) = scored.groups
-        raise UserError(f"{run.path}: differences need at least two genotypes, this run has {name} alone")
-    first = genotype or next(iter(scored.groups))
-    base = scored.groups[first]
-    samples = set(base[0].keys())
-    others = {name: group for name, group in scored.groups.items() if name != first}
-    alike = [name for name, group in others.items() if set(group[0].keys()) == samples]
-    if not alike:
+    path, first, whole = scored.run.path, next(iter(scored.groups)), scored.whole
+    others = [name for name in whole.groups if name != first]
+    if not others:
+        raise UserError(f"{path}: differences need at least two genotypes, this run has {first} alone")
+    if not scored.comparisons:
         raise UserError(
-            f"{run.path}: no other genotype covers the samples of {first} yet; continue the run with: "
-            f"nas-mer runs resume {run.path}"
+            f"{path}: no other genotype covers the samples of {first} yet; continue the run with: "
+            f"nas-mer runs resume {path}"
         )
-    left_out = [name for name in others if name not in alike]
+    left_out = [name for name in others if name not in scored.comparisons]
     unlike = [f"not compared, with other samples than {first}: {listed(left_out)}"] if left_out else []
-    figure = differences_figure([compare(base, others[name]) for name in alike])
-    return Picture(figure, [*scored.notes, *unlike])
+    return Picture(differences_figure(list(scored.comparisons.values())), [*whole.notes, *unlike])
 
 
-def activation_picture(run: Run[Any], genotype: str | None = None) -> Picture:
+def activation_picture(scored: Scored) -> Picture:
     """Draw what the networks of one genotype, by default the first, look at in some samples."""
-    return Picture(activation_figure(run, genotype=genotype), [])
+    return Picture(activation_figure(scored.run, genotype=scored.genotype), [])
 
 
-RETRAIN_VIEWS: dict[str, Callable[[Run[Any], str | None], Picture]] = {
+RETRAIN_VIEWS: dict[str, Callable[[Scored], Picture]] = {
     "scores": scores_picture,
     "confusion": confusion_picture,
     "subjects": subjects_picture,

@@ -6,18 +6,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
-from nas_mer.runs.folder import Run
-from nas_mer.runs.retraining import RetrainConfig, notes, predictions
+from nas_mer.runs.folder import Run, distinct_names
+from nas_mer.runs.retraining import RetrainConfig, genotype_of, notes, predictions
 from nas_mer.score import (
+    Comparison,
     Grid,
     Predictions,
     Published,
     ScoreRow,
+    as_json,
+    averaged,
     by_genotype,
+    compare,
     compared,
     find_published,
     fullest,
@@ -36,35 +40,67 @@ class Scored:
     Attributes:
         run: the run.
         genotype: the one to look at; None for all.
+        average: whether the networks of a genotype's seeds speak together (`nas_mer.score.averaged`).
     """
 
     run: Run[RetrainConfig]
     genotype: str | None = None
+    average: bool = False
+
+    @cached_property
+    def whole(self) -> Scored:
+        """The same of all genotypes."""
+        return self if self.genotype is None else replace(self, genotype=None)
 
     @cached_property
     def predictions(self) -> list[Predictions]:
         """One item a (genotype, seed).
 
         Raises:
-            UserError: no network is trained yet, or the genotype is not of the run.
+            UserError: the genotype is not of the run, or no network is trained.
         """
-        found = predictions(self.run)
         if self.genotype is None:
-            return found
-        known = by_genotype(found)
-        if self.genotype not in known:
-            raise UserError(f"{self.run.path}: has no genotype '{self.genotype}'{did_you_mean(self.genotype, known)}")
-        return known[self.genotype]
+            return predictions(self.run)
+        name, known = genotype_of(self.run, self.genotype), by_genotype(self.whole.predictions)
+        if name not in known and self.run.finished:
+            raise UserError(f"{self.run.path}: every training of {name} failed; see: nas-mer score {self.run.path}")
+        if name not in known:
+            raise UserError(
+                f"{self.run.path}: no network of {name} is trained yet; continue the run with: "
+                f"nas-mer runs resume {self.run.path}"
+            )
+        return known[name]
 
     @cached_property
     def groups(self) -> dict[str, list[Predictions]]:
-        """By genotype its seeds that cover the same samples."""
-        return {name: fullest(group) for name, group in by_genotype(self.predictions).items()}
+        """By genotype its seeds that cover the same samples, or what they say together."""
+        groups = {name: fullest(group) for name, group in by_genotype(self.predictions).items()}
+        return {name: [averaged(*group)] for name, group in groups.items()} if self.average else groups
 
     @cached_property
     def rows(self) -> list[ScoreRow]:
         """The score of each genotype, mean over its seeds."""
         return [score(*group) for group in self.groups.values()]
+
+    @cached_property
+    def comparisons(self) -> dict[str, Comparison]:
+        """The run's other genotypes that cover the same samples, each compared with this one, or with the first."""
+        (first, group), *_ = self.groups.items()
+        samples = set(group[0].keys())
+        return {
+            name: compare(group, other)
+            for name, other in self.whole.groups.items()
+            if name != first and set(other[0].keys()) == samples
+        }
+
+    @cached_property
+    def every_row(self) -> dict[str, list[ScoreRow]]:
+        """By genotype the score of each seed, then their mean; of an average that alone."""
+        rows = dict(zip(self.groups, self.rows, strict=True))
+        if self.average:
+            return {name: [row] for name, row in rows.items()}
+        seeds = {name: [score(seed) for seed in group] for name, group in by_genotype(self.predictions).items()}
+        return {name: [*each, *([rows[name]] if len(rows[name].seeds) > 1 else [])] for name, each in seeds.items()}
 
     @cached_property
     def notes(self) -> list[str]:
@@ -114,7 +150,7 @@ class Scored:
         seeds = f"seed{'s' if len(config.seeds) > 1 else ''} {listed(config.seeds)}"
         return f"{data}, protocol {config.protocol.upper()}, {seeds}"
 
-    @property
+    @cached_property
     def _genotypes(self) -> dict[str, Genotype]:
         """Those that are the same in all folds."""
         files = {name: self.run.path / "genotypes" / f"{name}.yaml" for name in self.groups}
@@ -136,17 +172,18 @@ def scores_grid(runs: Sequence[Scored], published: bool = False) -> Grid:
         runs: what to show.
         published: also what the paper reports.
     """
-    times = Counter(name for one in runs for name in one.groups)
+    times = Counter(row.genotype for one in runs for row in one.rows)
+    called = distinct_names([one.run for one in runs])
     rows, reported, others = [], {}, []
-    for one in runs:
+    for run, one in zip(called, runs, strict=True):
         for row in one.rows:
-            name = row.genotype if times[row.genotype] == 1 else f"{one.run.name}:{row.genotype}"
+            name = row.genotype if times[row.genotype] == 1 else f"{run}:{row.genotype}"
             rows.append(replace(row, genotype=name))
             if published and row.genotype in one.published:
                 reported[name] = one.published[row.genotype]
         if published:
             others += [found for found in one.compared if found not in others]
-    abouts = {one.run.name: one.about for one in runs}
+    abouts = {run: one.about for run, one in zip(called, runs, strict=True)}
     about = next(iter(abouts.values()))
     if len(set(abouts.values())) > 1:
         about = "; ".join(f"{name}: {text}" for name, text in abouts.items())
@@ -155,16 +192,20 @@ def scores_grid(runs: Sequence[Scored], published: bool = False) -> Grid:
     return replace(grid, caption=" ".join(filter(None, [grid.caption, *said])))
 
 
+def scores_as_json(runs: Sequence[Scored]) -> dict[str, Any]:
+    """Return the scores of all runs as plain JSON values: see `nas_mer.score.as_json`; and their notes."""
+    rows = [row for one in runs for found in one.every_row.values() for row in found]
+    return {**as_json(rows), "notes": [note for one in runs for note in one.notes]}
+
+
 def scores_records(runs: Sequence[Scored], published: bool = False) -> Iterator[dict[str, object]]:
     """Iterate over the records of all runs: each genotype's seeds, their mean, and what the paper reports."""
-    for one in runs:
-        for name, seeds in by_genotype(one.predictions).items():
-            rows = [score(seed) for seed in seeds]
-            rows += [row for row in one.rows if row.genotype == name and len(row.seeds) > 1]
+    for run, one in zip(distinct_names([one.run for one in runs]), runs, strict=True):
+        for name, rows in one.every_row.items():
             found = [record for row in rows for record in score_records(row)]
             if published and name in one.published:
                 found += published_records(one.published[name], name)
-            yield from ({"run": one.run.name, **record} for record in found)
+            yield from ({"run": run, **record} for record in found)
         if published:
             for other in one.compared:
-                yield from ({"run": one.run.name, **record} for record in published_records(other, other.method))
+                yield from ({"run": run, **record} for record in published_records(other, other.method))

@@ -38,7 +38,9 @@ from nas_mer.search import (
     TrialStrategy,
     find_strategy,
 )
+from nas_mer.search.objectives import check_objectives
 from nas_mer.search.study import open_storage
+from nas_mer.search.tuning import Axis
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe
 from nas_mer.train.recipe import Count
@@ -70,6 +72,8 @@ class SearchConfig(Config):
         strategy: how it searches; a name of `nas_mer.search.STRATEGIES`.
         trials: how many genotypes each search trains, where the strategy does that.
         storage: where its studies are, if not in the run folder.
+        tune: what is drawn besides the genotypes, where a strategy trains them one by one.
+        objectives: what they are compared by; names of `nas_mer.search.OBJECTIVES`.
         protocol: what a search may see.
         top: how many genotypes to derive.
     """
@@ -79,6 +83,8 @@ class SearchConfig(Config):
     strategy: str = "darts"
     trials: Count | None = None
     storage: Storage | None = None
+    tune: tuple[Axis, ...] = ()
+    objectives: tuple[str, ...] = ("uar",)
     protocol: Protocol = "shared"
     top: Count = 3
 
@@ -89,6 +95,7 @@ class SearchConfig(Config):
             raise ValueError(f"no strategy is called '{self.strategy}'")
         if supernet != isinstance(self.recipe, SearchRecipe) or supernet != (self.trials is None):
             raise ValueError(f"recipe or trials are not those of strategy {self.strategy}")
+        check_objectives(self.objectives)
         return self
 
 
@@ -172,7 +179,7 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
     of = {
         "space": f"{space.hash} {json.dumps(config.parameters, sort_keys=True)}",
         "dataset": config.dataset.fingerprint,
-        "recipe": hashlib.sha256(config.recipe.model_dump_json().encode()).hexdigest()[:12],
+        "recipe": hashlib.sha256(config.recipe.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12],
     }
     return {
         member: Study(
@@ -184,6 +191,8 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
             config.trials,
             of,
             storage.asker,
+            config.tune,
+            config.objectives,
         )
         for member in members
     }
@@ -243,7 +252,7 @@ def findings(run: Run[SearchConfig]) -> Findings:
                 failures[member] = f"{member}: {found[0].failure}"
     scored = {member: of for member, of in trials.items() if any(not trial.failure for trial in of)}
     _refuse_nothing(run, scored, failures, len(trials), "judged no genotype")
-    return Tried(scored, failures)
+    return Tried(scored, failures, run.config.objectives)
 
 
 def history(run: Run[SearchConfig]) -> History:

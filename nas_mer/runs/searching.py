@@ -3,6 +3,7 @@
 space.yaml, seeds/..., studies.db    what the searches came to, see `nas_mer.runs.searched`
 genotypes/top1.yaml ...              the best genotypes by the mean of all searches
 folds/smic/s01.yaml                  the best genotype of each fold of a nested search, by the mean of its seeds
+recipes/top1.yaml, folds/...         the recipe of each of these, where keys of the recipe were tuned
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from nas_mer.compute import Compute
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, sweep, write_text
+from nas_mer.files import replacing, sweep, write_text, write_yaml
 from nas_mer.runs.findings import Findings
 from nas_mer.runs.folder import DatasetReference, Progress, Run, check_input, create_run
 from nas_mer.runs.searched import (
@@ -32,8 +33,9 @@ from nas_mer.runs.searched import (
 from nas_mer.runs.studies import run_studies
 from nas_mer.runs.supernets import train_supernets
 from nas_mer.runs.tensorboard import follow
-from nas_mer.search import SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy
+from nas_mer.search import STRATEGIES, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune
 from nas_mer.search.decided import overlap
+from nas_mer.search.tuning import Axis, Values, changed
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.train import Recipe
 
@@ -52,6 +54,8 @@ def search(
     strategy: str = "darts",
     budget: float | None = None,
     storage: str | None = None,
+    tune: Sequence[str] = (),
+    objectives: Sequence[str] = ("uar",),
 ) -> Run[SearchConfig]:
     """Search a space and derive its best genotypes.
 
@@ -75,6 +79,9 @@ def search(
         budget: what each search may cost, in training steps of one network (`nas_mer.search.cost`); it sets the epochs
             of a supernet, or the number of genotypes that are trained one by one.
         storage: the URL of an Optuna storage, on which runs on many machines work together; the run folder without.
+        tune: what is drawn along with a genotype, of a strategy that trains them one by one: parameters of the space
+            and keys of the recipe, with their values, as `nas_mer.search.read_tune` takes them.
+        objectives: what such a strategy makes better: names of `nas_mer.search.OBJECTIVES`, the UAR among them.
 
     Raises:
         UserError: an argument is wrong, or contradicts another.
@@ -84,17 +91,25 @@ def search(
     if not space.decisions:
         raise UserError(f"{space.file}: has no decision, so there is nothing to search")
     way, numbers, trials = find_strategy(strategy), tuple(range(seeds)), None
+    axes: tuple[Axis, ...] = ()
     replicas = replicas_of(data, numbers, protocol)  # before a run is made: can it be split?
     halves = list(replicas.values())
     if isinstance(way, TrialStrategy):
         recipe = way.accept(recipe)
-        trials = way.trials(budget, recipe, halves)
+        axes = read_tune(tune, space, recipe)
+        trials = way.trials(budget, space, recipe, halves, axes)
     else:
         recipe = way.accept(recipe)
         if budget is not None:
             recipe = way.within(budget, space, recipe, halves)
         if storage is not None:
             raise UserError(f"--storage: strategy {strategy} keeps no study; leave it out")
+        if tune or tuple(objectives) != ("uar",):
+            able = ", ".join(name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy))
+            raise UserError(
+                f"{'--tune' if tune else '--objectives'}: strategy {strategy} trains one supernet for all genotypes; "
+                f"take one that trains them one by one: {able}"
+            )
     config = SearchConfig(
         dataset=reference,
         seeds=numbers,
@@ -103,6 +118,8 @@ def search(
         strategy=strategy,
         trials=trials,
         storage=None if storage is None else Storage(url=storage, asker=uuid.uuid4().hex),
+        tune=axes,
+        objectives=tuple(objectives),
         protocol=protocol,
         top=top,
     )
@@ -154,28 +171,42 @@ def derive(run: Run[SearchConfig], top: int) -> list[Genotype]:
 
 
 def _write(run: Run[SearchConfig], found: Findings, top: int) -> list[Genotype]:
-    """Write and return the `top` best genotypes of what was found, and of a nested search the best of each fold."""
-    space = space_of(run)
+    """Write and return the genotypes to keep of what was found, and of a nested search the best of each fold.
+
+    A genotype's sizes are in its file; what was tuned of the recipe is written as a recipe of its own.
+    """
+    space, recipe = space_of(run), run.config.recipe
     count = len({member.seed for member in found.members})
     origin = (
         f"search {run.name}, strategy {run.config.strategy}, protocol {run.config.protocol}, {count} seed(s) "
         f"{found.extent}"
     )
-    genotypes = [
-        replace(genotype, name=f"top{genotype.rank}", origin=origin, space_file="../space.yaml")
-        for genotype in found.top(space, top)
-    ]
+    recipes: dict[str, Recipe] = {}
+
+    def note(place: str, changes: Values) -> None:
+        if isinstance(recipe, Recipe) and changes:
+            recipes[place] = changed(recipe, changes)
+
+    genotypes = []
     with replacing(run.path / "genotypes") as folder:
-        for genotype in genotypes:
-            genotype.save(folder / f"{genotype.name}.yaml")
+        for genotype, changes in found.kept(space, top):
+            name = f"top{genotype.rank}"
+            genotypes.append(replace(genotype, name=name, origin=origin, space_file="../space.yaml"))
+            genotypes[-1].save(folder / f"{name}.yaml")
+            note(name, changes)
     if run.config.protocol == "nested":
         with replacing(run.path / "folds") as folder:
-            for fold, genotype in found.fold_genotypes(space).items():
+            for fold, (genotype, changes) in found.fold_kept(space).items():
                 above = "../" * (fold.count("/") + 1)
                 named = replace(
                     genotype, name="nested", origin=f"{origin}, fold {fold}", space_file=f"{above}space.yaml"
                 )
                 named.save(folder / f"{fold}.yaml")
+                note(f"folds/{fold}", changes)
+    if recipes:
+        with replacing(run.path / "recipes") as folder:
+            for place, tuned in recipes.items():
+                write_yaml(folder / f"{place}.yaml", tuned.model_dump(mode="json"))
     return genotypes
 
 
@@ -214,5 +245,6 @@ def shares(genotypes: Sequence[Genotype], space: SearchSpace) -> dict[str, dict[
 
 
 def genotype_as_json(genotype: Genotype) -> dict[str, Any]:
-    """Return rank, joint weight and choices, as `--json` shows them."""
-    return {"rank": genotype.rank, "weight": genotype.weight, "choices": dict(genotype.choices)}
+    """Return rank, joint weight, choices, and sizes that differ from the space's file, as `--json` shows them."""
+    about = {"rank": genotype.rank, "weight": genotype.weight, "choices": dict(genotype.choices)}
+    return about | {"parameters": dict(genotype.parameters)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,13 +11,16 @@ import torch.nn.functional as F
 
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset
+from nas_mer.errors import UserError
 from nas_mer.runs.findings import Member
 from nas_mer.runs.folder import Progress, Run, maps_of
 from nas_mer.runs.searched import SearchConfig, replicas_of, space_of, studies_of
 from nas_mer.runs.tensorboard import Metrics
 from nas_mer.search import SearchReplica, Trial
+from nas_mer.search.objectives import measured
 from nas_mer.search.study import Asked
 from nas_mer.search.supernets import average_recall
+from nas_mer.search.tuning import changed, in_words
 from nas_mer.space import INPUT, SearchSpace, same_ops
 from nas_mer.train import Group, Inputs, Recipe, Replica, train
 from nas_mer.workers import Report, Stopped
@@ -36,8 +40,7 @@ def run_studies(
     """
     space, replicas = space_of(run), replicas_of(dataset, run.config.seeds, run.config.protocol)
     studies = studies_of(run.path, run.config, space, replicas)
-    maps = maps_of(dataset, space.graph.shapes[INPUT].height)
-    shared = (space, Inputs.of(maps, recipe.normalise, recipe.augment), recipe)
+    shared = (space, dataset, recipe, run.config.objectives)
     known = {member: study.trials() for member, study in studies.items()}
     done, total = sum(study.judged() for study in studies.values()), len(studies) * (run.config.trials or 0)
     best = max((trial for found in known.values() for trial in found.values()), key=_order, default=None)
@@ -70,11 +73,21 @@ class _Task:
     replica: SearchReplica
 
 
-def _judge(task: _Task, report: Report, space: SearchSpace, inputs: Inputs, recipe: Recipe) -> Trial:
+def _judge(
+    task: _Task, report: Report, space: SearchSpace, dataset: Dataset, recipe: Recipe, objectives: tuple[str, ...]
+) -> Trial:
     """Train a genotype on one half of the samples and apply it to the other."""
-    genotype, halves = space.genotype(task.asked.choices), task.replica
-    fold = task.member.fold or "none"
-    replica = Replica(genotype.digest, space.freeze(genotype), fold, halves.weights, halves.alphas, task.member.seed)
+    asked, halves = task.asked, task.replica
+    judged = partial(Trial, asked.choices, parameters=asked.parameters, recipe=asked.recipe)
+    try:
+        space = space.with_parameters(**asked.parameters) if asked.parameters else space
+        recipe = changed(recipe, asked.recipe)
+    except UserError as error:
+        return judged(failure=str(error))
+    genotype = space.genotype(asked.choices)
+    graph, fold = space.freeze(genotype), task.member.fold or "none"
+    inputs = Inputs.of(maps_of(dataset, graph.shapes[INPUT].height), recipe.normalise, recipe.augment)
+    replica = Replica(genotype.digest, graph, fold, halves.weights, halves.alphas, task.member.seed)
 
     def after_epoch(group: Group) -> None:
         if report.stop():
@@ -82,10 +95,11 @@ def _judge(task: _Task, report: Report, space: SearchSpace, inputs: Inputs, reci
 
     (trained,) = train([replica], after_epoch, inputs.to(report.device), recipe)
     if trained.failure:
-        return Trial(genotype.choices, failure=trained.failure)
+        return judged(failure=trained.failure)
     logits = torch.from_numpy(trained.logits)
     labels = inputs.labels[torch.from_numpy(halves.alphas)].cpu()
-    return Trial(genotype.choices, average_recall(logits, labels), float(F.cross_entropy(logits, labels)))
+    uar, loss = average_recall(logits, labels), float(F.cross_entropy(logits, labels))
+    return judged(uar, loss, measured=measured(objectives, graph, inputs.classes))
 
 
 def _line(member: Member, number: int, trial: Trial) -> dict[str, Any]:
@@ -97,5 +111,6 @@ def _order(trial: Trial) -> float:
 
 
 def _in_words(trial: Trial) -> str:
-    choices = ", ".join(f"{decision} {option}" for decision, option in trial.choices.items())
+    about = {**trial.choices, **trial.parameters, **trial.recipe}
+    choices = ", ".join(f"{name} {in_words(value)}" for name, value in about.items())
     return f"{choices}: " + ("failed" if trial.valid_uar is None else f"validation UAR {trial.valid_uar:.3f}")

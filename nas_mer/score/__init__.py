@@ -4,7 +4,7 @@ from nas_mer.score.compare import Comparison, Contrast, Difference, compare
 from nas_mer.score.grid import Grid
 from nas_mer.score.intervals import RESAMPLES, Interval
 from nas_mer.score.metrics import confusion, f1_scores, recalls, uar, uf1
-from nas_mer.score.predictions import Predictions, fullest
+from nas_mer.score.predictions import Predictions, averaged, fullest
 from nas_mer.score.published import Published, compared, find_published, published
 from nas_mer.score.records import published_records, score_records
 from nas_mer.score.scores import Score, ScoreRow, as_json, by_genotype, score
@@ -22,6 +22,7 @@ __all__ = [
     "Score",
     "ScoreRow",
     "as_json",
+    "averaged",
     "by_genotype",
     "class_table",
     "compare",

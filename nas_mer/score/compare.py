@@ -32,7 +32,7 @@ from nas_mer.score.intervals import (
     resampled,
 )
 from nas_mer.score.metrics import Counts, Floats, uar, uf1
-from nas_mer.score.predictions import Predictions, check_same_samples, check_seeds
+from nas_mer.score.predictions import Predictions, check_same_samples, check_seeds, seeds_of
 
 # Sums of the same fractions in another order differ by this much at most.
 _ROUNDING = 1e-12
@@ -82,7 +82,7 @@ class Comparison:
     Attributes:
         a: genotype of the first side.
         b: genotype of the second side.
-        seeds_a: seeds averaged over on the first side.
+        seeds_a: seeds that the first side is the mean over; none if they speak together (`averaged`).
         seeds_b: on the second side.
         disagreements: how many samples one seed of a and one seed of b predict differently, mean over all such pairs.
         composite: over all samples.
@@ -104,7 +104,7 @@ class Comparison:
             _sentence("UAR", self.composite.uar),
             _sentence("UF1", self.composite.uf1),
         ]
-        if min(len(self.seeds_a), len(self.seeds_b)) == 1:
+        if 1 in (len(self.seeds_a), len(self.seeds_b)):
             sentences.append("A side has one seed only; more seeds measure a difference more closely.")
         return " ".join(sentences)
 
@@ -147,8 +147,8 @@ def compare(
     return Comparison(
         a=a[0].genotype,
         b=b[0].genotype,
-        seeds_a=tuple(item.seed for item in a),
-        seeds_b=tuple(item.seed for item in b),
+        seeds_a=seeds_of(a),
+        seeds_b=seeds_of(b),
         disagreements=float(np.mean([_disagreements(one, other) for one in a for other in b])),
         composite=_contrast(a, b, resamples, seed),
         databases={

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
 
+from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 
 _DTYPES = {
@@ -28,7 +30,7 @@ class Predictions:
 
     Attributes:
         genotype: its name or digest.
-        seed: the seed its replicas were trained with.
+        seed: the seed its replicas were trained with; None where those of several seeds speak together (`averaged`).
         classes: the C names of the classes.
         databases: `(N,)` names.
         subjects: `(N,)` names `database/subject`.
@@ -43,7 +45,7 @@ class Predictions:
     """
 
     genotype: str
-    seed: int
+    seed: int | None
     classes: tuple[str, ...]
     databases: NDArray[np.str_]
     subjects: NDArray[np.str_]
@@ -60,7 +62,7 @@ class Predictions:
             raise UserError("\n".join(f"predictions of {self}: {problem}" for problem in problems))
 
     def __str__(self) -> str:
-        return f"{self.genotype} (seed {self.seed})"
+        return self.genotype if self.seed is None else f"{self.genotype} (seed {self.seed})"
 
     def _repr_html_(self) -> str:
         from nas_mer.score.scores import score  # scores are made of predictions
@@ -122,13 +124,6 @@ class Predictions:
         return [f"{rule} {listed(dict.fromkeys(keys[where].tolist()))}" for rule, where in wrong.items() if where.any()]
 
 
-def listed(items: Iterable[str], limit: int = 10) -> str:
-    """Return `a, b, c`, ended with `and N more` after `limit` items."""
-    names = list(items)
-    rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
-    return ", ".join(names[:limit] + rest)
-
-
 def check_same_samples(first: Predictions, other: Predictions) -> None:
     """Check that both predict the same samples, with the same labels of the same classes.
 
@@ -163,6 +158,33 @@ def fullest(seeds: Sequence[Predictions]) -> list[Predictions]:
     return [item for item, samples in zip(seeds, covered, strict=True) if samples == most]
 
 
+def seeds_of(predictions: Iterable[Predictions]) -> tuple[int, ...]:
+    """Return the seeds of predictions; an average has none of its own."""
+    return tuple(item.seed for item in predictions if item.seed is not None)
+
+
+def averaged(*seeds: Predictions) -> Predictions:
+    """Let the networks of several seeds speak together, by the mean of their softmax probabilities.
+
+    The result is one system with a name of its own. Its logits are the logarithms of the mean probabilities.
+
+    Args:
+        seeds: at least one; predictions of one genotype for the same samples, with different seeds.
+
+    Raises:
+        UserError: nothing was given, the genotypes or the samples differ, or a seed occurs twice.
+    """
+    check_seeds(seeds)
+    first = seeds[0]
+    keys = first.keys()
+    places = [{key: place for place, key in enumerate(item.keys())} for item in seeds]
+    logits = np.stack([item.logits[[place[key] for key in keys]] for item, place in zip(seeds, places, strict=True)])
+    speaking = log_softmax(logits.astype(np.float64), axis=-1)
+    pooled = logsumexp(speaking, axis=0) - np.log(len(seeds))  # never the logarithm of 0
+    name = f"{first.genotype}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''} averaged"
+    return replace(first, genotype=name, seed=None, predicted=pooled.argmax(axis=1), logits=pooled)
+
+
 def check_seeds(seeds: Sequence[Predictions]) -> None:
     """Check that these are predictions of one genotype for the same samples, each with its own seed.
 
@@ -175,8 +197,8 @@ def check_seeds(seeds: Sequence[Predictions]) -> None:
     genotypes = dict.fromkeys(item.genotype for item in seeds)
     if len(genotypes) > 1:
         raise UserError(f"seeds are averaged for one genotype at a time, found {listed(genotypes)}")
-    numbers = [item.seed for item in seeds]
+    numbers = seeds_of(seeds)
     if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
-        raise UserError(f"{first.genotype}: predictions given more than once for seed {listed(map(str, repeated))}")
+        raise UserError(f"{first.genotype}: predictions given more than once for seed {listed(repeated)}")
     for item in seeds[1:]:
         check_same_samples(first, item)

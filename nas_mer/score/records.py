@@ -15,14 +15,15 @@ FIELDS = (
 
 
 def score_records(row: ScoreRow) -> Iterator[dict[str, object]]:
-    """Iterate over the records of a row: the composite, then each database; `seed` is `mean` for several seeds.
+    """Iterate over the records of a row: the composite, then each database.
 
-    Numbers are not rounded. What is not known is left out: the spread with one seed, the interval with one subject.
+    `seed` is `mean` for several seeds, `averaged` for networks that speak together. Numbers are not rounded.
+    What is not known is left out: the spread with one seed, the interval with one subject.
     """
     for data, part in {COMPOSITE: row.composite, **row.databases}.items():
         record: dict[str, object] = {
             "genotype": row.genotype,
-            "seed": row.seeds[0] if len(row.seeds) == 1 else "mean",
+            "seed": _seed(row.seeds),
             "data": data,
             "samples": part.samples,
             "folds": part.folds,
@@ -34,6 +35,16 @@ def score_records(row: ScoreRow) -> Iterator[dict[str, object]]:
             low, high = interval or (None, None)
             record |= {name: value, f"{name}_spread": spread, f"{name}_low": low, f"{name}_high": high}
         yield {field: value for field, value in record.items() if value is not None}
+
+
+def _seed(seeds: tuple[int, ...]) -> int | str:
+    match seeds:
+        case ():
+            return "averaged"
+        case (seed,):
+            return seed
+        case _:
+            return "mean"
 
 
 def published_records(found: Published, genotype: str) -> Iterator[dict[str, object]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas_mer.score.intervals import RESAMPLES, Interval, Metric, fold_confusions, interval, resample_subjects, resampled
 from nas_mer.score.metrics import recalls, uar, uf1
-from nas_mer.score.predictions import Predictions, check_seeds
+from nas_mer.score.predictions import Predictions, check_seeds, seeds_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class ScoreRow:
 
     Attributes:
         genotype: its name or digest.
-        seeds: the seeds averaged over.
+        seeds: the seeds that it is the mean over; none of networks that speak together (`averaged`).
         classes: the C names of the classes.
         composite: the score over all samples.
         databases: the score of each database's samples.
@@ -96,7 +96,7 @@ def score(*seeds: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> Sco
     first = seeds[0]
     return ScoreRow(
         genotype=first.genotype,
-        seeds=tuple(item.seed for item in seeds),
+        seeds=seeds_of(seeds),
         classes=first.classes,
         composite=_score(seeds, resamples, seed),
         databases={
@@ -139,17 +139,17 @@ def _score(seeds: Sequence[Predictions], resamples: int, seed: int) -> Score:
 def as_json(rows: Iterable[ScoreRow]) -> dict[str, list[dict[str, Any]]]:
     """Return scores as plain JSON values.
 
-    `scores` holds each row of one seed: `genotype`, `seed`, `classes`, then what `Score` holds for the composite, and
-    the same for each of `databases`. `means` holds each row over several seeds, with `seeds` instead of `seed`. What is
-    undefined is null.
+    `scores` holds each row of one seed or of an average: `genotype`, `seed` (null of an average), `classes`, then what
+    `Score` holds for the composite, and the same for each of `databases`. `means` holds each row over several seeds,
+    with `seeds` instead of `seed`. What is undefined is null.
     """
     document: dict[str, list[dict[str, Any]]] = {"scores": [], "means": []}
     for row in rows:
-        one_seed = len(row.seeds) == 1
+        one_seed = len(row.seeds) <= 1
         document["scores" if one_seed else "means"].append(
             {
                 "genotype": row.genotype,
-                **({"seed": row.seeds[0]} if one_seed else {"seeds": list(row.seeds)}),
+                **({"seed": next(iter(row.seeds), None)} if one_seed else {"seeds": list(row.seeds)}),
                 "classes": list(row.classes),
                 **_score_as_json(row.composite, row.classes),
                 "databases": {name: _score_as_json(part, row.classes) for name, part in row.databases.items()},

@@ -42,7 +42,7 @@ def score_table(
         whole = row.composite
         own.append(
             (
-                f"{row.genotype}\n{seeds_in_words(row.seeds)}",
+                "\n".join(filter(None, [row.genotype, seeds_in_words(row.seeds)])),
                 _measure(whole.uar, whole.uar_spread, whole.uar_interval),
                 _measure(whole.uf1, whole.uf1_spread, whole.uf1_interval),
                 *(cell for name in databases for cell in _pair(row.databases.get(name))),
@@ -82,8 +82,7 @@ def class_table(row: ScoreRow) -> Grid:
 
 def comparison_table(comparison: Comparison) -> Grid:
     """Return both sides, their difference, its interval and p-value; the verdict stands below."""
-    sides = f"A: {comparison.a} ({seeds_in_words(comparison.seeds_a)})"
-    sides += f"   B: {comparison.b} ({seeds_in_words(comparison.seeds_b)})"
+    sides = f"A: {_side(comparison.a, comparison.seeds_a)}   B: {_side(comparison.b, comparison.seeds_b)}"
     columns = [Column("data", words=True), Column("metric", words=True)]
     columns += [Column(name) for name in ("A", "B", "B - A", "95 % interval", "p", "noise")]
     sections = [
@@ -112,13 +111,20 @@ def part_table(part: Score) -> Grid:
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:
-    """Return `3 seeds` or `seed 0`."""
+    """Return `3 seeds` or `seed 0`; nothing of networks that speak together, whose name tells it."""
+    if not seeds:
+        return ""
     return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
 def p_in_words(p_value: float) -> str:
     """Return a p-value with three decimals, `<0.001` below that."""
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _side(genotype: str, seeds: Sequence[int]) -> str:
+    words = seeds_in_words(seeds)
+    return f"{genotype} ({words})" if words else genotype
 
 
 def _number(value: float | None) -> str:

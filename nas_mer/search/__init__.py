@@ -1,14 +1,18 @@
 """Searching a space: supernets with architecture weights or without, and genotypes trained one by one."""
 
 from nas_mer.search.bilevel import BilevelSearch
+from nas_mer.search.objectives import OBJECTIVES
 from nas_mer.search.recipe import SearchRecipe, load_search_recipe
 from nas_mer.search.strategies import STRATEGIES, Strategy, SupernetStrategy, TrialStrategy, find_strategy
 from nas_mer.search.study import Study
 from nas_mer.search.supernets import Epoch, SearchReplica, Supernets
-from nas_mer.search.trials import Ranked, Trial, ranked
+from nas_mer.search.trials import Ranked, Trial, front, ranked
+from nas_mer.search.tuning import Axis, read_tune
 
 __all__ = [
+    "OBJECTIVES",
     "STRATEGIES",
+    "Axis",
     "BilevelSearch",
     "Epoch",
     "Ranked",
@@ -21,6 +25,8 @@ __all__ = [
     "Trial",
     "TrialStrategy",
     "find_strategy",
+    "front",
     "load_search_recipe",
     "ranked",
+    "read_tune",
 ]

@@ -8,11 +8,14 @@ normalisation and activations are left out.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from nas_mer.errors import UserError
 from nas_mer.nn import Network
+from nas_mer.search.tuning import Axis, at_sizes, changed, drawn, split
 from nas_mer.space import INPUT, Graph, SearchSpace
 from nas_mer.train.batches import steps_and_batch
 from nas_mer.train.recipe import Recipe
@@ -25,6 +28,9 @@ LOOK = 1 / 3
 
 DRAWS = 8
 """How many genotypes stand for all of a space."""
+
+TUNED_DRAWS = 32
+"""How many networks stand for all that a search may train if it tunes: they differ in more than their genotype."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,40 @@ def training_steps(recipe: Recipe, train: int, valid: int) -> float:
 
 def sample_steps(space: SearchSpace) -> float:
     """Return how many steps of one network it costs to train the supernet of a space on one sample."""
+    return operations(space.graph) / mean_operations(space) / STEP
+
+
+def mean_operations(space: SearchSpace) -> float:
+    """Return the FLOP of a mean network of a space."""
     draws = random.Random(0)
-    networks = [operations(space.freeze(space.sample(draws))) for _ in range(DRAWS)]
-    return operations(space.graph) / (sum(networks) / DRAWS) / STEP
+    return sum(operations(space.freeze(space.sample(draws))) for _ in range(DRAWS)) / DRAWS
 
 
-def operations(graph: Graph) -> int:
+def tuned(space: SearchSpace, recipe: Recipe, axes: Sequence[Axis]) -> Iterator[tuple[Recipe, float]]:
+    """Iterate over what stands for all that a search may train: a recipe, and a network's cost.
+
+    The cost is in mean networks of the space as it is, by FLOP. What cannot be built is left out.
+    """
+    if not axes:
+        yield recipe, 1.0
+        return
+    draws, build, usual = random.Random(0), at_sizes(space), mean_operations(space)
+    for _ in range(TUNED_DRAWS):
+        parameters, changes = split(axes, drawn(axes, draws.getrandbits(32)))
+        try:
+            sized, way = build(parameters), changed(recipe, changes)
+        except UserError:
+            continue
+        yield way, operations(sized.freeze(sized.sample(draws))) / usual
+
+
+def operations(graph: Graph, classes: int = 3) -> int:
     """Return the multiplications and additions (FLOP) of a forward pass over one sample, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 
     shape = graph.shapes[INPUT]
     with torch.device("meta"):  # shapes without values
-        network = Network(graph)
+        network = Network(graph, classes)
         mixture = {decision: torch.ones(len(options)) for decision, options in graph.decisions.items()}
         maps = torch.zeros(2, shape.channels, shape.height, shape.width)  # two: batch statistics need more than one
         with FlopCounterMode(display=False) as counter:

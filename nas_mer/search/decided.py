@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class Verdict:
         winner, weight: the option of the greatest weight (mean over seeds), and that weight.
         spread: the standard deviation over seeds of the winner's weight (n - 1); None with one seed.
         second, second_weight: the next one; None and 0 where there is one option.
-        decided: 1 minus the entropy of the weights over its maximum: 0 for equal weights, 1 for a single option left.
+        decided: the `decidedness` of the mean weights.
         agreement: the share of seeds in which the winner has the greatest weight.
     """
 
@@ -32,6 +33,19 @@ class Verdict:
     agreement: float
 
 
+def decidedness(weights: Iterable[float]) -> float:
+    """Return how decided a decision is: 1 - entropy / log(options), in 0..1.
+
+    0 where all options weigh the same, 1 where one has all the weight. The weights are taken as parts of their sum.
+    """
+    values = list(weights)
+    total = sum(values)
+    if len(values) < 2 or total <= 0:
+        return 1.0
+    entropy = -sum(value / total * math.log(value / total) for value in values if value > 0)
+    return min(max(1 - entropy / math.log(len(values)), 0.0), 1.0)
+
+
 def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
     """Return the verdict of a decision.
 
@@ -42,15 +56,13 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
     mean = weights.mean(axis=0)
     order = np.argsort(-mean, kind="stable")
     winner, second = order[0], order[1] if len(order) > 1 else None
-    logs = np.log(np.where(mean > 0, mean, 1.0))
-    entropy = float(-(mean * logs).sum())
     return Verdict(
         winner=options[winner],
         weight=float(mean[winner]),
         spread=float(weights[:, winner].std(ddof=1)) if len(weights) > 1 else None,
         second=None if second is None else options[second],
         second_weight=0.0 if second is None else float(mean[second]),
-        decided=1.0 if len(options) == 1 else max(0.0, 1.0 - entropy / float(np.log(len(options)))),
+        decided=decidedness(mean.tolist()),
         agreement=float((weights.argmax(axis=1) == winner).mean()),
     )
 

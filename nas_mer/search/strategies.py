@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from nas_mer.errors import UserError
 from nas_mer.files import did_you_mean
 from nas_mer.search.bilevel import BilevelSearch
-from nas_mer.search.cost import sample_steps, training_steps
+from nas_mer.search.cost import sample_steps, training_steps, tuned
 from nas_mer.search.fair import FairSearch
 from nas_mer.search.perturbation import PerturbationSearch
 from nas_mer.search.recipe import SearchRecipe, load_search_recipe
 from nas_mer.search.study import BATCH, Sampler
 from nas_mer.search.supernets import SearchReplica, Supernets
+from nas_mer.search.tuning import Axis
 from nas_mer.search.weight_sharing import WeightSharing
 from nas_mer.space import SearchSpace
 from nas_mer.train.recipe import Recipe, load_recipe
@@ -144,15 +145,28 @@ class TrialStrategy:
             raise UserError(f"strategy {self.name} trains genotypes one by one, which needs a retraining recipe")
         return recipe
 
-    def trials(self, budget: float | None, recipe: Recipe, replicas: Sequence[SearchReplica]) -> int:
+    def trials(
+        self,
+        budget: float | None,
+        space: SearchSpace,
+        recipe: Recipe,
+        replicas: Sequence[SearchReplica],
+        tune: Sequence[Axis] = (),
+    ) -> int:
         """Return how many genotypes each of some searches may train; `TRIALS` without a budget.
+
+        Where sizes or recipes are tuned, a genotype costs what it does in the mean over all that may be drawn.
 
         Raises:
             UserError: the budget is not enough for one.
         """
         if budget is None:
             return TRIALS
-        cost = max(training_steps(recipe, len(one.weights), len(one.alphas)) for one in replicas)
+        ways = list(tuned(space, recipe, tune))
+        cost = max(
+            sum(times * training_steps(way, len(one.weights), len(one.alphas)) for way, times in ways) / len(ways)
+            for one in replicas
+        )
         if budget < cost:
             raise UserError(
                 f"--budget: {budget:g} steps are not enough to train one genotype for strategy {self.name}, which "

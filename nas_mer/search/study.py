@@ -11,14 +11,15 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas_mer.errors import UserError
-from nas_mer.search.trials import Trial
+from nas_mer.search.objectives import OBJECTIVES
+from nas_mer.search.trials import Networks, Trial
+from nas_mer.search.tuning import Axis, Values, drawn, split
 from nas_mer.space import SearchSpace
-from nas_mer.space.isomorphism import Distinct
 from nas_mer.train.streams import stream_seed
 
 if TYPE_CHECKING:
@@ -45,10 +46,14 @@ class Asked:
     Attributes:
         number: its number in the study.
         choices: the genotype's.
+        parameters: values of the space's parameters that are tuned.
+        recipe: values of the recipe's keys that are tuned.
     """
 
     number: int
     choices: Choices
+    parameters: Values = field(default_factory=dict)
+    recipe: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ class Storage:
     opened: BaseStorage
 
 
-def open_storage(url: str) -> Storage:
-    """Open a storage.
+def open_storage(url: str | None) -> Storage:
+    """Open a storage; None is one in memory, that no other process knows.
 
     Raises:
         UserError: it does not answer, or is none.
@@ -73,8 +78,9 @@ def open_storage(url: str) -> Storage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with answering(url):
-        return Storage(url, optuna.storages.get_storage(url))
+    named = "memory" if url is None else url
+    with answering(named):
+        return Storage(named, optuna.storages.get_storage(url))
 
 
 class Study:
@@ -91,6 +97,8 @@ class Study:
         count: how many different networks to judge.
         of: what the trials are of, by name (hashes of the space, the dataset, the recipe).
         asker: who asks: tells the trials that are under way here from those of other machines.
+        tune: what is drawn besides the genotype.
+        objectives: names of `OBJECTIVES`; what a trial is told to have been good at.
 
     Raises:
         UserError: the storage cannot be used, or its study is of something else.
@@ -106,19 +114,23 @@ class Study:
         count: int,
         of: Mapping[str, str],
         asker: str = "",
+        tune: Sequence[Axis] = (),
+        objectives: Sequence[str] = ("uar",),
     ) -> None:
         import optuna
 
         self.space, self.url, self.name, self.about = space, storage.url, name, about
         self.sampler, self.count, self.asker = sampler, count, asker
-        self._distinct = Distinct()
-        self._numbers: dict[str, int] = {}
+        self.tune, self.objectives = tuple(tune), tuple(objectives)
+        self.directions = [OBJECTIVES[objective].direction for objective in self.objectives]
+        self._networks = Networks(space)
+        told = {"tuning": "; ".join(map(str, tune)) or "nothing", "objective": ", ".join(objectives)}
         with answering(self.url):
             self._study = optuna.create_study(
-                storage=storage.opened, study_name=name, direction="maximize", load_if_exists=True
+                storage=storage.opened, study_name=name, directions=self.directions, load_if_exists=True
             )
             known = self._study.user_attrs
-            for key, value in of.items():
+            for key, value in {**of, **told}.items():
                 if key not in known:
                     self._study.set_user_attr(key, value)
                 elif known[key] != value:
@@ -130,7 +142,7 @@ class Study:
     def trials(self) -> dict[int, Trial]:
         """Return the trials that are done by their numbers, those of other machines too."""
         with answering(self.url):
-            return {one.number: _trial(one) for one in self._asked() if one.state.is_finished()}
+            return {one.number: self._trial(one) for one in self._asked() if one.state.is_finished()}
 
     def judged(self) -> int:
         """Return how many different networks were judged."""
@@ -156,7 +168,7 @@ class Study:
                 members = [one for one in self._mine() if one.user_attrs["batch"] == number]
                 waiting = {self._network(one): one for one in reversed(members) if not one.state.is_finished()}
                 if waiting:
-                    return [Asked(one.number, one.user_attrs["choices"]) for one in reversed(waiting.values())]
+                    return [Asked(one.number, **_what(one)) for one in reversed(waiting.values())]
                 if before.issuperset(map(self._network, members)):
                     return []
                 number += 1
@@ -168,8 +180,11 @@ class Study:
         with answering(self.url):
             judged = {"valid_loss": trial.valid_loss, "failure": trial.failure}
             self._study._storage.set_trial_user_attr(self._asked()[number]._trial_id, "judged", judged)
-            state = TrialState.FAIL if trial.valid_uar is None else None
-            self._study.tell(number, trial.valid_uar, state, skip_if_finished=True)
+            if trial.valid_uar is None:
+                self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            else:
+                values = {"uar": trial.valid_uar, **trial.measured}
+                self._study.tell(number, [values[name] for name in self.objectives], skip_if_finished=True)
 
     def _ask(self, batch: int, asked: Sequence[FrozenTrial]) -> None:
         """Draw a genotype and keep it as one that is under way, whole or not at all."""
@@ -179,23 +194,29 @@ class Study:
         seed = stream_seed(*self.about, self.asker, "draw", mine)
         notes: dict[str, Any] = {}
         if self.sampler is None:
-            drawn = self._new(random.Random(seed), asked)
+            values = self._new(random.Random(seed), asked)
         else:
-            drawn, notes = self._sampled(self.sampler(seed % 2**32), asked)
+            values, notes = self._sampled(self.sampler(seed % 2**32), asked)
         trial = create_trial(
             state=TrialState.RUNNING,
-            params=drawn,
+            params=values,
             distributions=self._distributions,
-            user_attrs={"asker": self.asker, "batch": batch, "choices": nearest(self.space, drawn)},
+            user_attrs={"asker": self.asker, "batch": batch, **self._meant(values)},
             system_attrs=notes,
         )
         self._study.add_trial(trial)
 
-    def _sampled(self, sampler: BaseSampler, asked: Sequence[FrozenTrial]) -> tuple[Choices, dict[str, Any]]:
-        """Let a sampler draw in a copy of the study in memory, and return the options and its notes on the trial."""
+    def _meant(self, values: Values) -> dict[str, Any]:
+        """Return the genotype that drawn values stand for, and what it is tuned to."""
+        parameters, recipe = split(self.tune, values)
+        choices = nearest(self.space, {name: values[name] for name in self.space.decisions})
+        return {"choices": choices, "parameters": parameters, "recipe": recipe}
+
+    def _sampled(self, sampler: BaseSampler, asked: Sequence[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Let a sampler draw in a copy of the study in memory, and return the values and its notes on the trial."""
         import optuna
 
-        copy = optuna.create_study(direction="maximize", sampler=sampler)
+        copy = optuna.create_study(directions=self.directions, sampler=sampler)
         copy.add_trials(asked)
         trial = copy.ask(self._distributions)
         return dict(trial.params), copy.get_trials(deepcopy=False)[trial.number].system_attrs
@@ -204,21 +225,24 @@ class Study:
     def _distributions(self) -> dict[str, BaseDistribution]:
         from optuna.distributions import CategoricalDistribution
 
-        return {name: CategoricalDistribution(options) for name, options in self.space.decisions.items()}
+        options = {name: CategoricalDistribution(options) for name, options in self.space.decisions.items()}
+        return options | {axis.key: axis.distribution for axis in self.tune}
 
-    def _new(self, draws: random.Random, asked: Sequence[FrozenTrial]) -> Choices:
-        """Draw a genotype uniformly, one that was not asked for before if there is any."""
+    def _new(self, draws: random.Random, asked: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """Draw a genotype, and what it is tuned to, uniformly; what was not asked for before if there is any."""
         known = set(map(self._network, asked))
         for _ in range(TRIES):
-            choices = self.space.combinations.sample(draws)
-            if self._number(choices) not in known:
+            values: dict[str, Any] = {**self.space.combinations.sample(draws)}
+            if self.tune:
+                values |= drawn(self.tune, draws.getrandbits(32))
+            if self._networks.number(**self._meant(values)) not in known:
                 break
-        return choices
+        return values
 
     def _settle(self) -> None:
         """Tell of genotypes whose network was judged in another trial."""
         asked = self._asked()
-        done = {self._network(one): _trial(one) for one in asked if one.state.is_finished()}
+        done = {self._network(one): self._trial(one) for one in asked if one.state.is_finished()}
         for one in asked:
             if one.user_attrs["asker"] == self.asker and not one.state.is_finished() and self._network(one) in done:
                 self.tell(one.number, done[self._network(one)])
@@ -229,15 +253,13 @@ class Study:
     def _mine(self) -> list[FrozenTrial]:
         return [one for one in self._asked() if one.user_attrs["asker"] == self.asker]
 
-    def _network(self, trial: FrozenTrial) -> int:
-        return self._number(trial.user_attrs["choices"])
+    def _network(self, trial: FrozenTrial) -> str:
+        return self._networks.number(**_what(trial))
 
-    def _number(self, choices: Choices) -> int:
-        """Return the number of a genotype's network, the same for all isomorphic ones."""
-        key = json.dumps(choices, sort_keys=True)
-        if key not in self._numbers:
-            self._numbers[key] = self._distinct.number(self.space.graph.freeze(choices))
-        return self._numbers[key]
+    def _trial(self, frozen: FrozenTrial) -> Trial:
+        """Return what came out of a trial that is done."""
+        told = {} if frozen.values is None else dict(zip(self.objectives, frozen.values, strict=True))
+        return Trial(**_what(frozen), **frozen.user_attrs["judged"], valid_uar=told.pop("uar", None), measured=told)
 
 
 def nearest(space: SearchSpace, drawn: Mapping[str, str]) -> Choices:
@@ -283,5 +305,6 @@ def shown(url: str) -> str:
         return url
 
 
-def _trial(frozen: FrozenTrial) -> Trial:
-    return Trial(frozen.user_attrs["choices"], frozen.value, **frozen.user_attrs["judged"])
+def _what(frozen: FrozenTrial) -> dict[str, Any]:
+    """Return what is trained in a trial."""
+    return {name: frozen.user_attrs.get(name, {}) for name in ("choices", "parameters", "recipe")}

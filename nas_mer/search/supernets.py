@@ -17,7 +17,7 @@ from nas_mer.search.cost import Cost
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.trials import Trial
 from nas_mer.space import SearchSpace
-from nas_mer.train.batches import PLAIN, Inputs, Plan, joined, plan, steps_and_batch
+from nas_mer.train.batches import Inputs, Plan, joined, plan, steps_and_batch
 from nas_mer.train.optimizers import Momentum
 from nas_mer.train.replica import fresh
 from nas_mer.train.states import Named, part, prefixed, restacked, unstacked
@@ -168,15 +168,12 @@ class Supernets(ABC):
 
     def _plan(self, half: str) -> Plan:
         """Return the plan of an epoch over one half, for all that are searched."""
-        samples, size = len(self.inputs.labels), self.recipe.batch_size
+        size, dropouts = self.recipe.batch_size, self.stack.dropouts
         replicas = [self.replicas[place] for place in self.places]
-        return joined(
-            [
-                plan(getattr(one, half), samples, size, PLAIN, self.stack.dropouts, (*one.about, half, self.epoch))
-                for one in replicas
-            ],
-            self.inputs.device,
-        )
+        plans = [
+            plan(getattr(one, half), self.inputs, size, dropouts, (*one.about, half, self.epoch)) for one in replicas
+        ]
+        return joined(plans, self.inputs.device)
 
     def _maps(self, batch: Tensor) -> Tensor:
         return self.normaliser(self.inputs.batch(batch))

@@ -141,6 +141,6 @@ class _File(BaseModel):
     origin: str = ""
 
 
-def in_words(choices: Mapping[str, str]) -> str:
-    """Return `decision: option, decision: option`."""
-    return ", ".join(f"{decision}: {option}" for decision, option in choices.items())
+def in_words(values: Mapping[str, object]) -> str:
+    """Return `name: value, name: value`, as of decisions and their options."""
+    return ", ".join(f"{name}: {value}" for name, value in values.items())

@@ -41,6 +41,7 @@ class Description:
     genotypes: Mapping[str, Mapping[str, str]]
     parameters: Parameters
     overrides: Parameters
+    tune: Mapping[str, tuple[int | float | bool, ...]]
     digest: str
 
 
@@ -62,7 +63,8 @@ def read(root: Node, overrides: Parameters) -> Description:
     keep_rules = sorted(reader.keep_rules, key=lambda rule: min(map(names.index, rule.matches)))
     rules = (*keep_rules, *_constraints(root.get("constraints"), graph.decisions))
     genotypes = dict(_genotypes(root.get("genotypes"), graph.decisions, rules))
-    return Description(name, title, graph, rules, genotypes, parameters, changed, digest(root.value))
+    tune = dict(_tune(root.get("tune"), {"size": size, **parameters}))
+    return Description(name, title, graph, rules, genotypes, parameters, changed, tune, digest(root.value))
 
 
 def digest(value: Mapping[str, Any]) -> str:
@@ -71,7 +73,8 @@ def digest(value: Mapping[str, Any]) -> str:
     The order of keys and of summed inputs does not count, nor do names, titles and sizes: the same choices at 32
     feature maps or 100 pixels are the same genotype.
     """
-    kept = {key: part for key, part in value.items() if key not in ("name", "title", "parameters", "genotypes")}
+    without = ("name", "title", "parameters", "tune", "genotypes")
+    kept = {key: part for key, part in value.items() if key not in without}
     kept["input"] = {key: part for key, part in value["input"].items() if key != "size"}
     kept["states"] = _orderless(value["states"])
     blocks = value.get("blocks", {})
@@ -122,14 +125,33 @@ def _sizes(root: Node, overrides: Parameters) -> tuple[Parameters, int, Paramete
     for name, value in overrides.items():
         if name not in written:
             raise UserError(f"{root.file}: the space has no parameter '{name}'{did_you_mean(name, written)}")
-        kind = type(written[name])
-        if type(value) not in ((float, int) if kind is float else (kind,)):
+        if not _alike(value, written[name]):
             raise UserError(f"{root.file}: parameter '{name}' is like {written[name]!r}, found {value!r}")
-        values[name] = kind(value)
+        values[name] = type(written[name])(value)
     if values["size"] < 1:
         raise UserError(f"{root.file}: the size of the input is at least 1, found {values['size']}")
     changed = {name: value for name, value in values.items() if value != written[name]}
     return values, int(values.pop("size")), changed
+
+
+def _alike(value: Any, written: float) -> bool:
+    """Return whether a value is of the kind of a parameter's in the file; a whole number is a fraction, too."""
+    kind = type(written)
+    return type(value) in ((float, int) if kind is float else (kind,))
+
+
+def _tune(node: Node | None, parameters: Parameters) -> Iterator[tuple[str, tuple[int | float | bool, ...]]]:
+    """Read `{parameter: [value, ...]}`."""
+    for name, part in node.mapping(parameters).items() if node is not None else ():
+        if not isinstance(part.value, list) or not part.value:
+            raise part.error(f"must be a list of values, found {describe(part.value)}")
+        for one in part.elements():
+            if not _alike(one.value, parameters[name]):
+                raise one.error(f"parameter '{name}' is like {parameters[name]!r}, found {describe(one.value)}")
+        values = tuple(type(parameters[name])(value) for value in part.value)
+        if len(set(values)) < len(values):
+            raise part.error("a value is there twice")
+        yield name, values
 
 
 def _constraints(node: Node | None, decisions: Mapping[str, tuple[str, ...]]) -> Iterator[Rule]:

@@ -42,6 +42,17 @@ def json_schema() -> Schema:
             "additionalProperties": {"type": ["number", "boolean"]},
             "description": "Sizes by name, referred to as `$name` or `$name * 2`; they can be set from outside.",
         },
+        "tune": {
+            "type": "object",
+            "propertyNames": {"pattern": _whole_text(syntax.PARAMETER)},
+            "additionalProperties": {
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"type": ["number", "boolean"]},
+            },
+            "description": "The values that `nas-mer search --tune NAME` tries of a parameter, or of `size`.",
+        },
         "modules": _table(_ref("module"), "Modules by name, for use in several places."),
         "blocks": _table(_ref("block"), "Blocks of states by name, for use as states."),
         "states": _table(

@@ -30,6 +30,7 @@ class SearchSpace:
         graph: the graph of states with all options.
         rules: constraints that every genotype keeps.
         named: the genotypes that its file names.
+        tune: the values that a search tries of a parameter (or of `size`) if it is to tune it and is given none.
         parameters: the sizes it is built with (`feature_maps`, `pool`, ...).
         overrides: those of them (and `size`, the input's side) that differ from its file.
         hash: the content hash that its genotypes carry.
@@ -42,6 +43,7 @@ class SearchSpace:
     graph: Graph
     rules: tuple[Rule, ...]
     named: Mapping[str, Mapping[str, str]]
+    tune: Mapping[str, tuple[int | float | bool, ...]]
     parameters: Parameters
     overrides: Parameters
     hash: str
@@ -82,6 +84,7 @@ class SearchSpace:
             description.graph,
             description.rules,
             description.genotypes,
+            description.tune,
             description.parameters,
             description.overrides,
             description.digest,

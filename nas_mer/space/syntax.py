@@ -11,7 +11,7 @@ from nas_mer.files import Node, describe
 Parameters = Mapping[str, int | float | bool]
 
 TOP_KEYS = (
-    "version", "name", "title", "input", "parameters", "modules", "blocks", "states", "attention", "head",
+    "version", "name", "title", "input", "parameters", "tune", "modules", "blocks", "states", "attention", "head",
     "constraints", "genotypes",
 )  # fmt: skip
 INPUT_KEYS = ("channels", "size")

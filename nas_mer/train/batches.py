@@ -140,6 +140,34 @@ class Inputs:
         maps: Tensor = windows[index, row, column].unflatten(-1, (-1, channels))
         return maps.movedim(-1, -3)
 
+    @property
+    def channels(self) -> int:
+        """The number of channels of a map."""
+        return self.pool.shape[-1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of a map."""
+        rows, columns = self.pool.shape[1:3]
+        return rows - 2 * self.augment.shift, columns - 2 * self.augment.shift
+
+    def changed(self, maps: Tensor, factor: Tensor, hole: Tensor) -> Tensor:
+        """Return normalised maps `(..., C, H, W)` with the magnitudes and erased squares of a training step.
+
+        Args:
+            maps: a batch.
+            factor: `(..., C)`; see `Plan`.
+            hole: `(2, ...)`; see `Plan`.
+        """
+        if self.augment.magnitude:
+            maps = maps * factor[..., None, None]
+        if self.augment.erase:
+            rows, columns = (
+                _within(length, last, self.augment.erase) for length, last in zip(self.size, hole, strict=True)
+            )
+            maps = maps * ~(rows[..., None, :, None] & columns[..., None, None, :])
+        return maps
+
     def fit(self, parts: list[np.ndarray]) -> Normaliser:
         """Return what normalises batches `(R, N, C, H, W)` of R networks, each by its own training samples."""
         if self.normalise != "standardise":
@@ -160,11 +188,15 @@ class Plan:
     Attributes:
         index: `(steps, batch)` places in the pool of `Inputs`.
         shift: `(2, steps, batch)`; see `Inputs.batch`.
+        factor: `(steps, batch, C)` float32, what each channel is multiplied by.
+        hole: `(2, steps, batch)` row and column of the erased square's last corner, which may be past the border.
         keys: `(steps, dropouts)` int64; see `Stack.draw`.
     """
 
     index: Tensor
     shift: Tensor
+    factor: Tensor
+    hole: Tensor
     keys: Tensor
 
 
@@ -177,38 +209,48 @@ def steps_and_batch(count: int, batch_size: int) -> tuple[int, int]:
     return max(1, count // batch_size), min(count, batch_size)
 
 
-def plan(
-    samples: np.ndarray, pool: int, batch_size: int, augment: Augment, dropouts: int, about: tuple[str | int, ...]
-) -> Plan:
+def plan(samples: np.ndarray, inputs: Inputs, batch_size: int, dropouts: int, about: tuple[str | int, ...]) -> Plan:
     """Draw an epoch.
 
     Args:
         samples: indices of the samples to train on.
-        pool: the number of plain maps in the pool, after which their mirror images come.
+        inputs: what they index; how they are augmented.
         batch_size: samples a step.
-        augment: how often to flip, how far to shift.
         dropouts: how many keys a step needs.
         about: what the draws depend on: seed, genotype, fold, epoch, ...
     """
-    shape = steps_and_batch(len(samples), batch_size)
+    augment, shape = inputs.augment, steps_and_batch(len(samples), batch_size)
     steps, batch = shape
     order = torch.randperm(len(samples), generator=stream(*about, "order"))[: steps * batch]
     draws = stream(*about, "augment")
     flips = torch.rand(shape, generator=draws) < augment.flip
     shift = torch.randint(0, 2 * augment.shift + 1, (2, *shape), generator=draws)
+    factor = torch.exp(augment.magnitude * (2 * torch.rand((*shape, inputs.channels), generator=draws) - 1))
+    last = (torch.randint(0, side + max(augment.erase, 1) - 1, shape, generator=draws) for side in inputs.size)
+    hole = torch.stack([*last])
     keys = torch.randint(2**62, (steps, dropouts), generator=stream(*about, "dropout"))
-    return Plan(torch.from_numpy(samples)[order].view(shape) + pool * flips, shift, keys)
+    index = torch.from_numpy(samples)[order].view(shape) + len(inputs.labels) * flips
+    return Plan(index, shift, factor, hole, keys)
 
 
 def joined(plans: Sequence[Plan], device: torch.device) -> Plan:
     """Return the plans of R networks as one, on a device, step by step.
 
-    `index` is `(steps, R, batch)`, `shift` `(steps, 2, R, batch)`, `keys` `(steps, dropouts, R)`.
+    `index` is `(steps, R, batch)`, `shift` and `hole` `(steps, 2, R, batch)`, `factor` `(steps, R, batch, C)`, `keys`
+    `(steps, dropouts, R)`.
     """
-    index = torch.stack([one.index for one in plans], dim=1)
-    shift = torch.stack([one.shift for one in plans], dim=2).transpose(0, 1)
+    index, factor = (torch.stack([getattr(one, name) for one in plans], dim=1) for name in ("index", "factor"))
+    shift, hole = (
+        torch.stack([getattr(one, name) for one in plans], dim=2).transpose(0, 1) for name in ("shift", "hole")
+    )
     keys = torch.stack([one.keys for one in plans], dim=2)
-    return Plan(index.to(device), shift.to(device), keys.to(device))
+    return Plan(*(part.to(device) for part in (index, shift, factor, hole, keys)))
+
+
+def _within(length: int, last: Tensor, side: int) -> Tensor:
+    """Return which of the places `0..length - 1` are among the `side` ones that end with `last`, `(..., length)`."""
+    before = last.unsqueeze(-1) - torch.arange(length, device=last.device)
+    return (before >= 0) & (before < side)
 
 
 def flipped(maps: Tensor, u_mirror: float) -> Tensor:

@@ -123,9 +123,11 @@ class Group:
         epoch = self._plan()
         criterion = stacked(self._criterion, self.stack.count)
         total = torch.zeros(self.stack.count, device=self.inputs.device)
-        for index, shift, keys in zip(epoch.index, epoch.shift, epoch.keys, strict=True):
+        steps = zip(epoch.index, epoch.shift, epoch.factor, epoch.hole, epoch.keys, strict=True)
+        for index, shift, factor, hole, keys in steps:
             self.stack.draw(keys)
             maps = self.normaliser(self.inputs.batch(index, shift if recipe.augment.shift else None))
+            maps = self.inputs.changed(maps, factor, hole)
             labels = self.inputs.labels[index % len(self.inputs.labels)]
             losses = criterion(self.stack(maps), labels, self.class_weights)
             parameters = list(self.stack.parameters.values())
@@ -137,17 +139,10 @@ class Group:
 
     def _plan(self) -> Plan:
         """Return the plan of the epoch, for all that are in training."""
-        recipe, samples = self.recipe, len(self.inputs.labels)
+        batch_size, dropouts = self.recipe.batch_size, self.stack.dropouts
         replicas = [self.replicas[place] for place in self.places]
-        return joined(
-            [
-                plan(
-                    one.train, samples, recipe.batch_size, recipe.augment, self.stack.dropouts, (*one.about, self.epoch)
-                )
-                for one in replicas
-            ],
-            self.inputs.device,
-        )
+        plans = [plan(one.train, self.inputs, batch_size, dropouts, (*one.about, self.epoch)) for one in replicas]
+        return joined(plans, self.inputs.device)
 
     def _criterion(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         weight = weights if self.recipe.balance else None

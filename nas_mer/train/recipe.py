@@ -69,10 +69,17 @@ class Augment(Part):
     Attributes:
         flip: the probability of a horizontal flip; the horizontal flow changes its sign with it.
         shift: the largest translation in pixels along each axis; what comes in at the border repeats the border.
+        magnitude: each channel of a normalised map is multiplied by `exp(m)`, m uniform in -magnitude..magnitude. It
+            comes after normalising: `instance` and `stretch` would take any factor out again.
+        erase: the side in pixels of a square of a normalised map that is set to 0 in all channels (the channel's mean,
+            with `standardise` and `instance`), as in Cutout (DeVries and Taylor, 2017). Each place is as probable; what
+            is past the border erases nothing.
     """
 
     flip: Share = 0.0
     shift: Annotated[int, Field(ge=0)] = 0
+    magnitude: NotNegative = 0.0
+    erase: Annotated[int, Field(ge=0)] = 0
 
 
 class Recipe(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -86,19 +86,6 @@ def architecture(space: SearchSpace, weights: Weights | None = None, genotype: G
     if genotype is not None:
         space = space.accept(genotype)
     return _Architecture(space, weights, genotype).graph
-
-
-def decidedness(weights: Iterable[float]) -> float:
-    """Return how decided a decision is: 1 - entropy / log(options), in 0..1.
-
-    0 where all options weigh the same, 1 where one has all the weight. The weights are taken as parts of their sum.
-    """
-    values = list(weights)
-    total = sum(values)
-    if len(values) < 2 or total <= 0:
-        return 1.0
-    entropy = -sum(value / total * math.log(value / total) for value in values if value > 0)
-    return min(max(1 - entropy / math.log(len(values)), 0.0), 1.0)
 
 
 def panels(graph: Architecture) -> list[Panel]:

@@ -12,9 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
-from scipy.stats import entropy
 
-from nas_mer.view.architecture import decidedness
+from nas_mer.search.decided import decidedness
 from nas_mer.view.canvas import LEADING, Canvas
 from nas_mer.view.course import Course, heaviest, settled
 from nas_mer.view.figures import (
@@ -204,15 +203,10 @@ def _weight_panel(decision: str, options: Sequence[str], values: Array) -> _Pane
 def _decided_panel(weights: Mapping[str, Array]) -> _Panel:
     curves = []
     for index, (decision, values) in enumerate(weights.items()):
-        line, each = _decided(values.mean(axis=0)), _decided(values)
+        line, each = (np.apply_along_axis(decidedness, -1, weighed) for weighed in (values.mean(axis=0), values))
         curves.append(_Curve(f"{decision} {line[-1]:.0%}", line, each, _COLOURS[index % len(_COLOURS)]))
     most = max(max(curve.line.max(), curve.values.max()) for curve in curves)
     return _Panel("how decided", "", tuple(curves), (0.0, 1.06 * max(float(most), 0.01)))
-
-
-def _decided(weights: Array) -> Array:
-    """Return how decided weights `(..., options)` are: see `decidedness`."""
-    return np.asarray(np.clip(1 - entropy(weights, axis=-1) / np.log(max(weights.shape[-1], 2)), 0, 1))
 
 
 def _genotype_panel(course: Course, options: Mapping[str, Sequence[str]]) -> _Panel:

@@ -11,7 +11,8 @@ from typing import Any
 import networkx as nx
 
 from nas_mer.files import write_text
-from nas_mer.view.architecture import Architecture, Option, decidedness
+from nas_mer.search.decided import decidedness
+from nas_mer.view.architecture import Architecture, Option
 
 FORMATS = (".dot", ".graphml", ".json")
 

@@ -59,11 +59,12 @@ _FONTS: dict[Font, Any] = {
 }
 _LEAST = 5.0  # points, below which text in print is not legible
 
-_METADATA: dict[str, dict[str, Any]] = {
-    "pdf": {"CreationDate": None},
-    "png": {"Software": None},
-    "svg": {"Date": None},
+PICTURES: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None},
+    ".png": {"Software": None},
+    ".svg": {"Date": None},
 }
+"""The suffixes of pictures, with the metadata that they are written without, so that equal figures are equal files."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,19 @@ _PLAIN = Page()
 _PAGE = ContextVar("page", default=_PLAIN)
 
 
+def check_suffix(path: Path, others: Sequence[str] = ()) -> str:
+    """Return the suffix of a picture's file, in lower case: one of `PICTURES`, or of what other tools read.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*PICTURES, *others):
+        tools = f", and for other tools as {', '.join(others)}" if others else ""
+        raise UserError(f"{path}: pictures are written as {', '.join(PICTURES)}{tools}; found '{path.suffix}'")
+    return suffix
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as svg, png (200 dots an inch) or pdf, by the suffix of `path`; equal figures are equal files.
 
@@ -112,16 +126,13 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         UserError: the suffix is another one, or text would be smaller than 5 points.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in _METADATA:
-        known = ", ".join(f".{known}" for known in _METADATA)
-        raise UserError(f"{path}: figures are written as {known}, found '{path.suffix}'")
+    suffix = check_suffix(path)
     width = Page.current().width
     if width is not None and figure.get_figwidth() > width:
         _shrink(figure, width, path)
     style: Any = {"svg.hashsalt": "nas-mer", "pdf.fonttype": 42}  # 42: fonts that journals take and editors edit
     with rc_context(style), replacing(path) as fresh:
-        figure.savefig(fresh, format=kind, dpi=200, metadata=_METADATA[kind])
+        figure.savefig(fresh, format=suffix.removeprefix("."), dpi=200, metadata=PICTURES[suffix])
 
 
 def _shrink(figure: Figure, width: float, path: Path) -> None:

@@ -8,18 +8,16 @@ from typing import NamedTuple, Protocol
 
 from matplotlib.figure import Figure
 
-from nas_mer.errors import UserError
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view.architecture import Architecture, Panel, Weights, architecture, panels
 from nas_mer.view.canvas import LEADING, Canvas, Card, Row, mark
 from nas_mer.view.chain import Chain
 from nas_mer.view.crossbar import Crossbar
 from nas_mer.view.exchange import FORMATS, write_architecture
-from nas_mer.view.figures import GREY, INK, LARGE, MEDIUM, SMALL, Colour, save, text_width, tint, wrap
+from nas_mer.view.figures import GREY, INK, LARGE, MEDIUM, SMALL, Colour, check_suffix, save, text_width, tint, wrap
 from nas_mer.view.style import SCALE, Style, decision_card, hop_look
 
 MARGIN = 0.2
-_PICTURES = (".pdf", ".png", ".svg")
 _NARROWEST = 5.0  # a page
 _BROAD = 2.5  # how much broader than high a page becomes where its panels allow it, about
 _FEW = 4  # decisions that a title spells out
@@ -35,16 +33,10 @@ def draw_architecture(
     Raises:
         UserError: the suffix is another one, the genotype is not of the space, or weights are missing.
     """
-    kind = path.suffix.lower()
-    if kind in FORMATS:
+    if check_suffix(path, FORMATS) in FORMATS:
         write_architecture(architecture(space, weights, genotype), path)
-    elif kind in _PICTURES:
-        save(architecture_figure(space, weights, genotype), path)
     else:
-        raise UserError(
-            f"{path}: architectures are drawn as {', '.join(_PICTURES)} and written for other tools as "
-            f"{', '.join(FORMATS)}; found '{path.suffix}'"
-        )
+        save(architecture_figure(space, weights, genotype), path)
 
 
 def architecture_figure(space: SearchSpace, weights: Weights | None = None, genotype: Genotype | None = None) -> Figure:

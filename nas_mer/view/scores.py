@@ -6,7 +6,6 @@ Each figure fills the width of the current `Page`: how many panels stand side by
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,14 +21,10 @@ from nas_mer.errors import UserError
 from nas_mer.score import Comparison, Difference, Interval, Predictions, Published, Score, ScoreRow, by_genotype
 from nas_mer.score.published import COMPOSITE
 from nas_mer.score.tables import p_in_words, seeds_in_words
-from nas_mer.view.canvas import LEADING, Canvas
-from nas_mer.view.figures import FAINT, GREY, INK, LARGE, MEDIUM, SMALL, Colour, Okabe, Page, text_width, tint, wrap
+from nas_mer.view.figures import FAINT, GREY, INK, MEDIUM, SMALL, Colour, Okabe, text_width, tint
+from nas_mer.view.sheet import GAP, LINE, MARGIN, TICKS, Entry, Sheet, bare, columns_for, point
 
 # Inches.
-_MARGIN = 0.12
-_GAP = 0.26  # between panels
-_LINE = SMALL * LEADING / 72
-_TICKS = 0.34  # below a panel: the numbers of its ticks, and what is below them
 _SLOT = 0.125  # of a subject
 _BARS = 0.85  # the height of the subjects' bars
 
@@ -70,13 +65,13 @@ def scores_figure(rows: Sequence[ScoreRow], published: Mapping[str, Published] |
         )
         for data, part in parts.items()
     ]
-    entries = [_Entry(shape, colour, metric) for metric, (colour, shape) in _METRICS.items()]
+    entries = [Entry(shape, colour, metric) for metric, (colour, shape) in _METRICS.items()]
     if published:
-        entries.append(_Entry("D", INK, "in the paper, same network and sizes", filled=False))
+        entries.append(Entry("D", INK, "in the paper, same network and sizes", filled=False))
     if any(part.uar_interval for part in parts.values()):
-        entries.append(_Entry("-", INK, "95 % interval over subjects"))
+        entries.append(Entry("-", INK, "95 % interval over subjects"))
     if any(len(row.seeds) > 1 for row in rows):
-        entries.append(_Entry("=", INK, "± standard deviation over seeds"))
+        entries.append(Entry("=", INK, "± standard deviation over seeds"))
     return _forests("UAR and UF1 by leave-one-subject-out", entries, panels, row_height=0.27)
 
 
@@ -101,14 +96,14 @@ def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
             name: [_Mark(one.change, one.interval, None, colour, shape, filled=not one.within_noise)]
             for name, one in found.items()
         }
-        told = {name: _bare(p_in_words(one.p_value)) for name, one in found.items()}
+        told = {name: bare(p_in_words(one.p_value)) for name, one in found.items()}
         return _Forest(metric, f"{first} has {found[comparisons[0].b].a:.3f}", marks, told, "p", zero=True)
 
     entries = [
-        _Entry("o", INK, "beyond noise"),
-        _Entry("o", INK, "within noise", filled=False),
-        _Entry("-", INK, "95 % interval over subjects"),
-        _Entry("", INK, "p: two-sided permutation test over subjects"),
+        Entry("o", INK, "beyond noise"),
+        Entry("o", INK, "within noise", filled=False),
+        Entry("-", INK, "95 % interval over subjects"),
+        Entry("", INK, "p: two-sided permutation test over subjects"),
     ]
     return _forests(f"Difference from {first}", entries, [panel(metric) for metric in _METRICS], row_height=0.19)
 
@@ -127,27 +122,27 @@ def confusion_figure(rows: Sequence[ScoreRow]) -> Figure:
     about = f"Upper number and shade: share of the true class; below: number of predictions{summed}."
     classes = rows[0].classes
     longest = max(text_width(name, SMALL) for name in classes)
-    left, least = _MARGIN + _LINE + longest + 0.1, 0.36 * len(classes)
-    sheet = _Sheet("Confusion matrices", [_Entry("", INK, about)], left + least + _MARGIN)
-    columns = _columns(max(1 + len(row.databases) for row in rows), sheet.width - _MARGIN - left, least)
-    cell = min(0.5, ((sheet.width - _MARGIN - left + _GAP) / columns - _GAP) / len(classes))
+    left, least = MARGIN + LINE + longest + 0.1, 0.36 * len(classes)
+    sheet = Sheet("Confusion matrices", [Entry("", INK, about)], left + least + MARGIN)
+    columns = columns_for(max(1 + len(row.databases) for row in rows), sheet.width - MARGIN - left, least)
+    cell = min(0.5, ((sheet.width - MARGIN - left + GAP) / columns - GAP) / len(classes))
     turned = longest > cell - 0.05
-    side, foot = cell * len(classes), longest if turned else _LINE
+    side, foot = cell * len(classes), longest if turned else LINE
     for row in rows:
-        sheet.text(_MARGIN, row.genotype, MEDIUM, bold=True)
+        sheet.text(MARGIN, row.genotype, MEDIUM, bold=True)
         used = text_width(row.genotype, MEDIUM, bold=True)
-        sheet.text(_MARGIN + used + 0.1, seeds_in_words(row.seeds), colour=GREY)
+        sheet.text(MARGIN + used + 0.1, seeds_in_words(row.seeds), colour=GREY)
         sheet.y += 0.2
         parts = list({COMPOSITE: row.composite, **row.databases}.items())
         for start in range(0, len(parts), columns):
             top = sheet.y + 0.17
-            sheet.upright(_MARGIN + _LINE / 2, top + side / 2, "true", GREY)
+            sheet.upright(MARGIN + LINE / 2, top + side / 2, "true", GREY)
             for index, name in enumerate(classes):
                 sheet.canvas.text(left - 0.06, top + (index + 0.5) * cell, name, align="right")
             x = left
             for data, part in parts[start : start + columns]:
                 sheet.text(x, data, bold=True)
-                uar = f"UAR {_bare(f'{part.uar:.3f}')}"
+                uar = f"UAR {bare(f'{part.uar:.3f}')}"
                 if text_width(data, SMALL, bold=True) + text_width(uar, SMALL) + 0.08 < side:
                     sheet.text(x + side, uar, colour=GREY, align="right")
                 _matrix(sheet, part, x, top, cell)
@@ -157,10 +152,10 @@ def confusion_figure(rows: Sequence[ScoreRow]) -> Figure:
                         sheet.upright(middle, top + side + 0.05 + foot / 2, name, INK)
                     else:
                         sheet.canvas.text(middle, top + side + 0.02 + foot / 2, name, align="center")
-                below = top + side + foot + 0.07 + _LINE / 2
+                below = top + side + foot + 0.07 + LINE / 2
                 sheet.canvas.text(x + side / 2, below, "predicted", colour=GREY, align="center")
-                x += side + _GAP
-            sheet.y = top + side + foot + 0.07 + _LINE + 0.1
+                x += side + GAP
+            sheet.y = top + side + foot + 0.07 + LINE + 0.1
     return sheet.cut()
 
 
@@ -180,25 +175,25 @@ def subjects_figure(predictions: Sequence[Predictions]) -> Figure:
     trained = f"Trained: {', '.join(by_genotype(predictions))}"
     trained += f" ({len(predictions)} leave-one-subject-out trainings)." if len(predictions) > 1 else "."
     entries = [
-        _Entry("|", tint(Okabe.BLUE, 0.6), "accuracy while held out" + (", mean" if len(predictions) > 1 else "")),
-        *([_Entry("-", INK, "least and greatest")] if len(predictions) > 1 else []),
-        _Entry("--", GREY, "the whole database"),
-        _Entry("", INK, f"Below a bar: subject and number of samples. {trained}"),
+        Entry("|", tint(Okabe.BLUE, 0.6), "accuracy while held out" + (", mean" if len(predictions) > 1 else "")),
+        *([Entry("-", INK, "least and greatest")] if len(predictions) > 1 else []),
+        Entry("--", GREY, "the whole database"),
+        Entry("", INK, f"Below a bar: subject and number of samples. {trained}"),
     ]
-    sheet = _Sheet("Accuracy by subject", entries)
+    sheet = Sheet("Accuracy by subject", entries)
     foot = max(text_width(f"{person.name}  {person.samples}", SMALL) for group in people.values() for person in group)
-    left = _MARGIN + 0.26
-    room = int((sheet.width - _MARGIN - left) / _SLOT)
-    titles = {database: f"{database}  {_bare(f'{_accuracy(group):.3f}')}" for database, group in people.items()}
+    left = MARGIN + 0.26
+    room = int((sheet.width - MARGIN - left) / _SLOT)
+    titles = {database: f"{database}  {bare(f'{_accuracy(group):.3f}')}" for database, group in people.items()}
 
     def needed(database: str, piece: Sequence[_Person]) -> float:
-        return max(len(piece) * _SLOT, text_width(titles[database], SMALL, bold=True)) + _GAP
+        return max(len(piece) * _SLOT, text_width(titles[database], SMALL, bold=True)) + GAP
 
     lines: list[list[tuple[str, list[_Person]]]] = []
     for database, group in people.items():
         for start in range(0, len(group), room):
             piece = database, group[start : start + room]
-            fitting = (line for line in lines if sum(needed(*one) for one in [*line, piece]) - _GAP <= room * _SLOT)
+            fitting = (line for line in lines if sum(needed(*one) for one in [*line, piece]) - GAP <= room * _SLOT)
             line = next(fitting, None)  # the first with room
             if line is None:
                 lines.append([piece])
@@ -240,22 +235,22 @@ def ranks_figure(weights: Mapping[str, float], rows: Sequence[ScoreRow]) -> Figu
     metrics = {metric: {name: _measured(scores[name], metric)[0] for name in weights} for metric in _METRICS}
     order = {name: sorted(values, key=lambda one: -values[one]) for name, values in metrics.items()}
     heaviest = sorted(weights, key=lambda name: -weights[name])
-    middle = [f"{rank}  {name}  {_bare(f'{weights[name]:#.3g}')}" for rank, name in enumerate(heaviest, 1)]
+    middle = [f"{rank}  {name}  {bare(f'{weights[name]:#.3g}')}" for rank, name in enumerate(heaviest, 1)]
     outer = {
-        metric: [f"{rank}  {_bare(f'{metrics[metric][name]:.3f}')}" for rank, name in enumerate(order[metric], 1)]
+        metric: [f"{rank}  {bare(f'{metrics[metric][name]:.3f}')}" for rank, name in enumerate(order[metric], 1)]
         for metric in _METRICS
     }
     half = max(text_width(text, SMALL) for text in middle) / 2 + 0.06
     end = max(text_width(text, SMALL) for texts in outer.values() for text in texts) + 0.06
     entries = [
-        _Entry("", INK, "Genotypes from the best (top) to the worst; lines that cross: the scores reverse an order.")
+        Entry("", INK, "Genotypes from the best (top) to the worst; lines that cross: the scores reverse an order.")
     ]
     for metric, values in metrics.items():
         test = kendalltau([weights[name] for name in weights], [values[name] for name in weights])
         told = "undefined" if math.isnan(test.statistic) else f"{test.statistic:.2f}, p {p_in_words(test.pvalue)}"
-        entries.append(_Entry("", INK, f"Kendall's τ with {metric}: {_bare(told)}"))
-    least = 2 * (half + 0.4 + end + _MARGIN)  # with room for the lines
-    sheet = _Sheet("Rank by the search and by retraining", entries, least)
+        entries.append(Entry("", INK, f"Kendall's τ with {metric}: {bare(told)}"))
+    least = 2 * (half + 0.4 + end + MARGIN)  # with room for the lines
+    sheet = Sheet("Rank by the search and by retraining", entries, least)
     centre, step = sheet.width / 2, 0.19
     head, top = sheet.y + 0.06, sheet.y + 0.3
     sheet.canvas.text(centre, head, "joint weight", MEDIUM, bold=True, align="center")
@@ -264,7 +259,7 @@ def ranks_figure(weights: Mapping[str, float], rows: Sequence[ScoreRow]) -> Figu
     for metric, side in (("UAR", -1), ("UF1", 1)):
         colour, _ = _METRICS[metric]
         align: Literal["left", "right"] = "right" if side < 0 else "left"
-        inner, outside = centre + side * half, centre + side * (centre - _MARGIN - end)
+        inner, outside = centre + side * half, centre + side * (centre - MARGIN - end)
         sheet.canvas.text(outside + side * 0.06, head, metric, MEDIUM, bold=True, align=align)
         for rank, text in enumerate(outer[metric]):
             sheet.canvas.text(outside + side * 0.06, top + rank * step, text, align=align)
@@ -273,109 +268,6 @@ def ranks_figure(weights: Mapping[str, float], rows: Sequence[ScoreRow]) -> Figu
             sheet.canvas.line([(inner, ends[0]), (outside, ends[1])], colour, 1.1)
     sheet.y = top + len(weights) * step
     return sheet.cut()
-
-
-# --- sheets -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """An entry of a legend: a marker, a line (`-`, `=` for a thick one, `--`), a bar (`|`) or nothing, and a text."""
-
-    shape: str
-    colour: Colour
-    text: str
-    filled: bool = True
-
-
-class _Sheet:
-    """A page of the current width, or the least that its content needs, that is filled from above.
-
-    Attributes:
-        y: where the next piece begins, in inches from the top.
-    """
-
-    def __init__(self, title: str, entries: Sequence[_Entry], least: float = 0.0) -> None:
-        self.canvas = Canvas()
-        self.width = max(Page.current().room, least)
-        self.y = _MARGIN
-        self._panels: list[tuple[Axes, float, float, float, float]] = []
-        for line in wrap(title, self.width - 2 * _MARGIN, LARGE, bold=True):
-            self.canvas.text(_MARGIN, self.y + LARGE / 144, line, LARGE, bold=True)
-            self.y += LARGE * LEADING / 72
-        self.y += 0.08
-        self._legend(entries)
-        self.y += 0.12
-
-    def _legend(self, entries: Sequence[_Entry]) -> None:
-        x = _MARGIN
-        for entry in entries:
-            symbol = 0.26 if entry.shape else 0.0
-            lines = wrap(entry.text, self.width - 2 * _MARGIN - symbol, SMALL)
-            needed = symbol + max(text_width(line, SMALL) for line in lines)
-            if x > _MARGIN and x + needed > self.width - _MARGIN:
-                x, self.y = _MARGIN, self.y + _LINE
-            self._symbol(entry, x, self.y)
-            for number, line in enumerate(lines):
-                self.y += _LINE if number else 0
-                self.canvas.text(x + symbol, self.y, line, colour=GREY)
-            x += needed + 0.16
-        self.y += _LINE / 2
-
-    def _symbol(self, entry: _Entry, x: float, y: float) -> None:
-        match entry.shape:
-            case "":
-                return
-            case "|":
-                self.canvas.bar(x + 0.08, y - 0.05, 0.07, 0.1, entry.colour)
-            case "-" | "=" | "--":
-                self.canvas.axes.plot(
-                    [x, x + 0.2],
-                    [y, y],
-                    color=entry.colour,
-                    linewidth=2.6 if entry.shape == "=" else 0.8,
-                    linestyle=(0, (3, 2)) if entry.shape == "--" else "-",
-                    solid_capstyle="butt",
-                )
-            case shape:
-                _point(self.canvas.axes, x + 0.12, y, shape, entry.colour, entry.filled)
-
-    def text(
-        self,
-        x: float,
-        text: str,
-        size: float = SMALL,
-        colour: Colour = INK,
-        bold: bool = False,
-        align: Literal["left", "right"] = "left",
-    ) -> None:
-        """Write one line at the place reached."""
-        self.canvas.text(x, self.y + 0.06, text, size, colour, bold, align)
-
-    def upright(self, x: float, y: float, text: str, colour: Colour, hanging: bool = False) -> None:
-        """Write one line that is read from below, centred on `y`, or ending there."""
-        self.canvas.axes.text(
-            x, y, text, size=SMALL, color=colour, rotation=90, horizontalalignment="center",
-            verticalalignment="top" if hanging else "center", zorder=9, parse_math=False,
-        )  # fmt: skip
-
-    def panel(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Return axes with their upper left corner at (x, y)."""
-        axes = self.canvas.figure.add_axes((0, 0, 1, 1))
-        self._panels.append((axes, x, y, width, height))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FAINT)
-        axes.tick_params(labelsize=SMALL, labelcolor=GREY, color=FAINT, length=2.5, pad=2)
-        axes.set_facecolor("none")
-        return axes
-
-    def cut(self) -> Figure:
-        """Return the page, cut below the place reached."""
-        height = self.y + 0.06
-        figure = self.canvas.cut(self.width, height)
-        for axes, x, y, wide, high in self._panels:
-            axes.set_position((x / self.width, 1 - (y + high) / height, wide / self.width, high / height))
-        return figure
 
 
 # --- forests: values with their intervals, a row a genotype -----------------------------------------------------------
@@ -411,15 +303,15 @@ class _Forest:
     zero: bool = False
 
 
-def _forests(title: str, entries: Sequence[_Entry], panels: Sequence[_Forest], row_height: float) -> Figure:
+def _forests(title: str, entries: Sequence[Entry], panels: Sequence[_Forest], row_height: float) -> Figure:
     names = list(panels[0].marks)
-    left = _MARGIN + max(text_width(name, SMALL) for name in names) + 0.1
+    left = MARGIN + max(text_width(name, SMALL) for name in names) + 0.1
     right = max((text_width(text, SMALL) + 0.1 for panel in panels for text in panel.told.values()), default=0.0)
     least = max(1.15 + right, *(text_width(panel.note, SMALL) for panel in panels))
-    sheet = _Sheet(title, entries, left + least + _MARGIN)
-    room = sheet.width - _MARGIN - left
-    columns = _columns(len(panels), room, least)
-    width = (room + _GAP) / columns - _GAP - right
+    sheet = Sheet(title, entries, left + least + MARGIN)
+    room = sheet.width - MARGIN - left
+    columns = columns_for(len(panels), room, least)
+    width = (room + GAP) / columns - GAP - right
     values = [value for panel in panels for marks in panel.marks.values() for mark in marks for value in mark.reach]
     values += [0.0 for panel in panels if panel.zero]
     low, high = min(values), max(values)
@@ -440,8 +332,8 @@ def _forests(title: str, entries: Sequence[_Entry], panels: Sequence[_Forest], r
             for index, name in enumerate(names):
                 text = panel.told.get(name, "")
                 sheet.canvas.text(x + width + right, top + (index + 0.5) * row_height, text, align="right")
-            x += width + right + _GAP
-        sheet.y = top + height + _TICKS
+            x += width + right + GAP
+        sheet.y = top + height + TICKS
     return sheet.cut()
 
 
@@ -455,7 +347,7 @@ def _forest(axes: Axes, panel: _Forest, names: Sequence[str], limits: tuple[floa
             if mark.spread:
                 ends = mark.value - mark.spread, mark.value + mark.spread
                 axes.plot(ends, (y, y), color=mark.colour, linewidth=2.6, solid_capstyle="butt")
-            _point(axes, mark.value, y, mark.shape, mark.colour, mark.filled)
+            point(axes, mark.value, y, mark.shape, mark.colour, mark.filled)
     if panel.zero:
         axes.axvline(0, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
     axes.set_xlim(*limits)
@@ -464,14 +356,7 @@ def _forest(axes: Axes, panel: _Forest, names: Sequence[str], limits: tuple[floa
     ticks = [
         tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*limits) if limits[0] <= tick <= limits[1]
     ]
-    axes.set_xticks(ticks, [_bare(f"{tick:+.3g}" if panel.zero and tick else f"{tick:.3g}") for tick in ticks])
-
-
-def _point(axes: Axes, x: float, y: float, shape: str, colour: Colour, filled: bool) -> None:
-    axes.plot(
-        [x], [y], marker=shape, markersize=4.2 if shape == "D" else 4.6, linestyle="", color=colour,
-        markerfacecolor=colour if filled else "white", markeredgewidth=1.0, zorder=5, clip_on=False,
-    )  # fmt: skip
+    axes.set_xticks(ticks, [bare(f"{tick:+.3g}" if panel.zero and tick else f"{tick:.3g}") for tick in ticks])
 
 
 # --- subjects ---------------------------------------------------------------------------------------------------------
@@ -526,12 +411,6 @@ def _check(items: Sized, what: str) -> None:
         raise UserError(f"{what}: there is nothing to draw")
 
 
-def _columns(count: int, room: float, least: float) -> int:
-    """Return how many of `count` panels stand side by side: as many as fit, in lines that are about as long."""
-    fitting = min(count, max(1, int((room + _GAP) / (least + _GAP))))
-    return math.ceil(count / math.ceil(count / fitting))
-
-
 def _parts(rows: Iterable[ScoreRow]) -> dict[str, Score]:
     """Return the composite and each database, as the first row that has it scores it."""
     parts: dict[str, Score] = {}
@@ -551,7 +430,7 @@ def _measured(part: Score, metric: str) -> tuple[float, Interval | None, float |
     return part.uf1, part.uf1_interval, part.uf1_spread
 
 
-def _matrix(sheet: _Sheet, part: Score, x: float, y: float, cell: float) -> None:
+def _matrix(sheet: Sheet, part: Score, x: float, y: float, cell: float) -> None:
     totals = part.confusion.sum(axis=1)
     for (row, column), count in np.ndenumerate(part.confusion):
         share = count / totals[row] if totals[row] else 0.0
@@ -559,11 +438,6 @@ def _matrix(sheet: _Sheet, part: Score, x: float, y: float, cell: float) -> None
         at, down = x + column * cell, y + row * cell
         sheet.canvas.bar(at + 0.01, down + 0.01, cell - 0.02, cell - 0.02, face)
         ink = "white" if sum(to_rgb(face)) < 1.6 else INK
-        upper = _bare(f"{share:.2f}") if totals[row] else "-"
+        upper = bare(f"{share:.2f}") if totals[row] else "-"
         sheet.canvas.text(at + cell / 2, down + cell / 2 - 0.065, upper, SMALL, ink, bold=True, align="center")
         sheet.canvas.text(at + cell / 2, down + cell / 2 + 0.065, str(count), SMALL, ink, align="center")
-
-
-def _bare(text: str) -> str:
-    """Return numbers without the zero before their point, and with a minus sign instead of a hyphen."""
-    return re.sub(r"(?<![\w.])-(?=\.?\d)", "\u2212", re.sub(r"(?<!\d)0\.", ".", text))

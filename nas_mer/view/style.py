@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nas_mer.search.decided import decidedness
 from nas_mer.space import Genotype
-from nas_mer.view.architecture import Architecture, Option, decidedness
+from nas_mer.view.architecture import Architecture, Option
 from nas_mer.view.canvas import METER, UNSEEN, Card, Choices, Row
 from nas_mer.view.figures import FAINT, GREY, INK, MEDIUM, PALETTE, SMALL, Colour, Okabe, number, tint, wrap
 

@@ -178,6 +178,7 @@ class TestText:
     def test_help_is_plain_and_fits_a_terminal(self, nas_mer):
         commands = [[], ["data"], ["space"], ["runs"], ["demo"], ["search"], ["derive"], ["retrain"], ["score"]]
         commands += [
+            ["choose"],
             ["compare"],
             ["graph"],
             ["data", "synth"],
@@ -187,6 +188,7 @@ class TestText:
             ["space", "ops"],
         ]
         commands += [["report"], ["predict"], ["export"], ["reproduce"]]
+        commands += [["benchmark"], ["benchmark", "run"], ["benchmark", "pack"], ["benchmark", "show"]]
         commands += [["space", "check"], ["space", "show"], ["space", "schema"], ["runs", "list"], ["runs", "resume"]]
         for command in commands:
             status, out, _ = nas_mer(*command, "--help")
@@ -339,12 +341,10 @@ class TestNested:
     def test_refused(self, refused, runs, tiny, made, tmp_path):
         made(size=17).save(tmp_path / "other")
         out = ("--out", tmp_path / "run")
-        another = (
-            f"n: is a nested search of another dataset than '{tiny.name}'; on this one its genotypes may have seen"
-        )
+        another = f"n: was found on another dataset than '{tiny.name}'; on this one its genotypes may have seen"
         assert another in refused("retrain", runs / "n", "--data", tmp_path / "other", *out)
         assert another in refused("retrain", runs / "n", "--data", tiny, "--databases", "beta", *out)
-        sizes = "--set: a nested search is retrained at the sizes that it was searched at"
+        sizes = "--set: what was found for each fold is retrained at the sizes that it was found at"
         assert sizes in refused("retrain", runs / "n", "--data", tiny, "--set", "feature_maps=3", *out)
         shutil.copytree(runs / "n", tmp_path / "n")
         (tmp_path / "n" / "folds" / "beta" / "s01.yaml").unlink()

@@ -35,6 +35,14 @@ def test_a_run_as_python(nas_mer, run, tmp_path):
     assert len(runpy.run_path(str(tmp_path / "mine.py"))["load"]().networks) == 4
 
 
+def test_a_genotype_of_a_run(nas_mer, run, tmp_path):
+    status, out, _ = nas_mer("export", f"{run.path}:rcn-f", "--format", "python", "-o", tmp_path / "mine.py")
+    assert (status, len(out.split())) == (0, 2)
+    status, _, err = nas_mer("export", f"{run.path}:rcn-g", "--format", "python", "-o", tmp_path / "no.py")
+    assert status == 2
+    assert f"{run.path}: has no genotype 'rcn-g'; did you mean 'rcn-f'?" in err
+
+
 def test_a_genotype_at_other_sizes(nas_mer, tmp_path):
     sizes = ("--set", "size=16", "--set", "feature_maps=4")
     assert nas_mer("export", "rcn-s", "--format", "python", "-o", tmp_path / "mine.py", *sizes)[0] == 0

@@ -75,7 +75,7 @@ def test_frames_are_cropped_to_a_box(run, clip, done, refused):
     ("arguments", "message"),
     [
         (["nothing.mp4"], "nothing.mp4: no such file or folder, and clips of"),
-        (["CLIP", "--genotype", "rcn-g"], "has no genotype 'rcn-g'; did you mean 'rcn-f'?"),
+        (["nothing.mp4", "-o", "look.gif"], "look.gif: pictures are written as .pdf, .png, .svg; found '.gif'"),
         (["CLIP", "--flow", "diss"], "unknown method of optical flow 'diss'; did you mean 'dis'?"),
         (["CLIP", "--apex", "papr"], "unknown method of apex spotting 'papr'; did you mean 'paper'?"),
         (["CLIP", "--box", "1,2,3"], "--box: write X,Y,WIDTH,HEIGHT"),
@@ -83,6 +83,11 @@ def test_frames_are_cropped_to_a_box(run, clip, done, refused):
 )
 def test_mistakes_are_told(run, clip, refused, arguments, message):
     assert message in refused("predict", run, *[clip if word == "CLIP" else word for word in arguments])
+
+
+def test_another_genotype_of_the_run(run, clip, done, refused):
+    assert json.loads(done("predict", f"{run}:rcn-f", clip, "--json"))["genotype"] == "rcn-f"
+    assert "has no genotype 'rcn-g'; did you mean 'rcn-f'?" in refused("predict", f"{run}:rcn-g", clip)
 
 
 def test_a_run_that_is_no_retraining(refused, tmp_path):

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import cv2
 import pytest
 
-from nas_mer.runs import load_run
+from nas_mer.runs import load_run, score_pictures
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -88,6 +88,11 @@ class TestGraph:
         done("graph", "rcn", "--width", f"{needed}cm", "-o", tmp_path / "a.svg")
         assert width_of(tmp_path / "a.svg") == pytest.approx(float(needed) / 2.54, abs=0.01)
 
+    @pytest.mark.parametrize("view", ["scores", "confusion", "subjects", "ranks", "differences", "activation"])
+    def test_a_bad_suffix_is_refused_before_anything_is_computed(self, refused, runs, tmp_path, monkeypatch, view):
+        monkeypatch.setitem(score_pictures.RETRAIN_VIEWS, view, lambda scored: pytest.fail("drawn"))
+        assert "found '.gif'" in refused("graph", runs / "r", "--view", view, "-o", tmp_path / "x.gif")
+
     def test_png_has_200_dots_an_inch(self, done, runs, tmp_path):
         done("graph", runs / "r", "--view", "confusion", "--width", "column", "-o", tmp_path / "a.png")
         assert cv2.imread(str(tmp_path / "a.png")).shape[1] == 700
@@ -96,14 +101,18 @@ class TestGraph:
         ("arguments", "message"),
         [
             (["{r}", "--view", "weights"], "is a retrain run, of which --view draws scores, confusion, subjects, "),
-            (["{s}", "--view", "scores"], "is a search run, of which --view draws weights, history; found scores"),
+            (["{s}", "--view", "scores"], "is a search run, of which --view draws weights, history, pareto; found sc"),
+            (["{s}", "--view", "pareto"], "was searched for uar alone, of which there is no front; search with sev"),
             (["rcn", "--view", "history"], "rcn: --view history needs a run"),
             (["{s}:rcn"], "the weights of a search are drawn whole; leave out ':rcn'"),
             (["{r}:rcn-g"], "has no genotype 'rcn-g'; did you mean 'rcn"),
             (["{r}", "--view", "ranks"], "at least two genotypes that one search found, this run has 0; "),
             (["rcn", "--width", "wide"], "--width: write column, page or a number such as 12.2cm, found 'wide'"),
             (["rcn", "--width", "0cm"], "--width: write column, page or a number such as 12.2cm, found '0cm'"),
-            (["{r}", "-o", "x.gif"], "found '.gif'"),
+            (["{r}", "-o", "x.gif"], "x.gif: pictures are written as .pdf, .png, .svg; found '.gif'"),
+            (["{r}", "-o", "x.dot"], "x.dot: pictures are written as .pdf, .png, .svg; found '.dot'"),
+            (["{s}", "-o", "x.gif"], "for other tools as .dot, .graphml, .json; found '.gif'"),
+            (["rcn", "-o", "x"], "for other tools as .dot, .graphml, .json; found ''"),
         ],
     )
     def test_refused(self, refused, runs, tmp_path, monkeypatch, arguments, message):

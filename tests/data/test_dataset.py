@@ -427,3 +427,32 @@ class TestRealData:
 )
 def test_names_that_are_spelt_alike(one, other, same):
     assert (alike(one) == alike(other)) is same
+
+
+class TestClips:
+    @pytest.fixture
+    def clips(self, composite):
+        return np.random.default_rng(3).integers(256, size=(len(composite()), 3, 5, 4)).astype(np.uint8)
+
+    def test_they_are_kept_with_their_samples_and_are_no_part_of_the_fingerprint(self, composite, clips, tmp_path):
+        plain, dataset = composite(), composite(clips=clips)
+        assert dataset.fingerprint == plain.fingerprint
+        assert plain.clips_fingerprint is None
+        dataset.save(tmp_path / "saved")
+        loaded = Dataset.load(tmp_path / "saved")
+        assert (loaded.clips == dataset.clips).all()
+        assert loaded.clips_fingerprint == dataset.clips_fingerprint
+        chosen = dataset.select(["beta"])
+        assert (chosen.clips == dataset.clips[dataset.databases == "beta"]).all()
+        (tmp_path / "saved" / "clips.npy").unlink()
+        assert Dataset.load(tmp_path / "saved").clips is None
+
+    def test_other_clips_have_another_fingerprint(self, composite, clips):
+        known = {composite(clips=found).clips_fingerprint for found in (clips, clips[..., ::-1], clips[:, :2])}
+        assert len(known) == 3
+
+    def test_refused(self, composite, clips):
+        with pytest.raises(UserError, match=r"clips must be uint8 of shape \(N, T, h, w\), found float32 "):
+            composite(clips=clips.astype(np.float32))
+        with pytest.raises(UserError, match=f"{len(clips) - 1} clips for {len(clips)} samples"):
+            composite(clips=clips[1:])

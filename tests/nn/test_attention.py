@@ -2,8 +2,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas_mer.nn import class_activation
+from nas_mer.nn import Network, class_activation
 from nas_mer.nn.attention import pooled_to, spread
+from nas_mer.space import SearchSpace
+
+SPACE = """
+version: 1
+name: attending
+input: {channels: 3, size: 13}
+states:
+  conv: {from: input, module: {op: conv, channels: 4, kernel: 3}}
+attention: {unit: class_activation, hops: {attention: {none: [], input-conv: input -> conv}}}
+head: {from: conv, pool: 5}
+genotypes: {attended: {attention: input-conv}}
+"""
 
 
 def naive(source, weight, pool):
@@ -95,3 +107,16 @@ def test_pooling_and_resizing_are_torchs(size, pool):
     expected = F.interpolate(attention.view(2, 1, pool, pool), size, mode="bilinear", align_corners=False)
     torch.testing.assert_close(spread(attention, pool, size), expected)
     torch.testing.assert_close(spread(torch.ones(1, pool * pool), pool, size), torch.ones(1, 1, *size))
+
+
+def test_what_torch_traced_is_not_kept():
+    torch.manual_seed(0)
+    space = SearchSpace.parse(SPACE)
+    network = Network(space.freeze(space.genotype("attended"))).eval()
+    maps = torch.randn(2, 3, 13, 13)  # of a size that no other test has pooled before
+    programs = [torch.export.export(network, (maps,)) for _ in range(2)]
+    logits = network(maps)
+    assert type(logits) is torch.Tensor
+    assert logits.isfinite().all()
+    for program in programs:
+        torch.testing.assert_close(program.module()(maps), logits)

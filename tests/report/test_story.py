@@ -92,8 +92,16 @@ class TestSeveralRuns:
     def test_searches_side_by_side(self, searched, copied):
         told = story([searched, copied[0]])
         rows = table(told, "search", "The winners")
+        assert [row.pop("search") for row in rows] == [str(searched.path), str(copied[0].path)]
         assert rows[0] == rows[1]
         assert rows[0]["protocol"] == "shared"
+
+    def test_one_that_holds_nothing_yet_does_not_hide_the_others(self, searched, copied, tmp_path):
+        empty = load_run(shutil.copytree(searched.path, tmp_path / "empty"))
+        shutil.rmtree(empty.path / "seeds")
+        told = story([empty, searched, copied[0]])
+        assert len(table(told, "search", "The winners")) == 2
+        assert ["no finished epoch yet" in text for text in missing(told, "search")] == [True]
 
 
 def section_until(sections, ident, heading):
@@ -141,6 +149,14 @@ class TestWhatIsMissing:
         told = story([retraining])
         assert len(table(told, "scores", "UAR and UF1")) == len(retraining.config.genotypes) - 1
         assert any("still to come" in part.text for part in parts(told, "scores", "paragraph"))
+
+    def test_a_genotype_file_that_is_damaged(self, searched, copied):
+        _, retraining = copied
+        (retraining.path / "genotypes" / "top1.yaml").write_text("format: 1\n")
+        told = story([searched, retraining])
+        assert "top1.yaml" in missing(told, "genotypes")[0]
+        assert parts(told, "space", "picture")
+        assert table(told, "genotypes", "Derived from")
 
     def test_one_searched_genotype_cannot_be_ranked(self, copied):
         _, retraining = copied

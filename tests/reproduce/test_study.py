@@ -59,6 +59,16 @@ def test_a_grid_is_trained_but_for_what_is_impossible(small, alone):
     assert states(planned) == ["COMPLETE"] * 4 + ["PRUNED"] * 2
 
 
+def test_handcrafted_descriptors_are_scored_where_the_dataset_has_what_they_describe(small, alone):
+    methods = {name: {"method": name, "genotype": name.lower()} for name in ("LBP-TOP", "Bi-WOOF")}
+    planned = small(seeds=2, changed={"rows": Factor("model", methods), "columns": Factor("", {"": {}}), "common": {}})
+    found = reproduce(planned, alone)
+    lbp_top, bi_woof = found.entries
+    assert (lbp_top.ours, lbp_top.reason[:51]) == (None, "lbp-top describes clips, and it keeps none; make it")
+    (score,) = load_run(planned.run_path(bi_woof.setting)).result["scores"]
+    assert (score["genotype"], score["seed"], score["uar"]) == ("bi-woof", 0, bi_woof.ours)
+
+
 def test_several_seeds_are_averaged(small, alone):
     planned = small(seeds=2, quick=True, changed={"columns": ONE})
     (entry,) = reproduce(planned, alone).entries

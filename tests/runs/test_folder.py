@@ -80,7 +80,7 @@ class TestOpen:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"kind": "serch"}, r"kind: .*'search' or 'retrain', found 'serch'"),
+            ({"kind": "serch"}, r"kind: .*'search', 'choose' or 'retrain', found 'serch'"),
             ({"format": 2}, r"format: .*found 2"),
             ({"created": "yesterday"}, r"created: .*found 'yesterday'"),
             ({"color": "red"}, r"color: unknown key 'color'"),

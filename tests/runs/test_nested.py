@@ -7,7 +7,7 @@ import pytest
 
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.runs import Compute, Nested, load_run, nested_of, predictions, resume, retrain
+from nas_mer.runs import Choice, Compute, Nested, load_run, nested_of, predictions, resume, retrain
 from nas_mer.runs.retraining import notes
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.score import compare
@@ -20,8 +20,8 @@ FOLDS = {"alpha/s01": "rcn-f", "alpha/s02": "rcn", "beta/s01": "rcn-f", "beta/s0
 @pytest.fixture(scope="module")
 def mine(space, tiny):
     """As if a nested search had found these."""
-    folds = {fold: replace(space.genotype(name), name="nested") for fold, name in FOLDS.items()}
-    return Nested("mine", space, folds, Dataset.load(tiny).fingerprint)
+    folds = {fold: Choice(space, replace(space.genotype(name), name="nested")) for fold, name in FOLDS.items()}
+    return Nested("mine", folds, Dataset.load(tiny).fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,13 @@ class TestNestedOf:
     def test_a_genotype_for_each_fold_with_its_space(self, nested, space, tiny):
         found = nested_of(nested)
         assert found.name == "nested"
-        assert (found.space.hash, found.space.overrides) == (space.hash, space.overrides)
         assert found.fingerprint == Dataset.load(tiny).fingerprint
         assert found.folds.keys() == FOLDS.keys()
-        for fold, genotype in found.folds.items():
-            assert dict(genotype.choices) == nested.result["folds"][fold]["choices"]
-            space.accept(genotype, fold)
+        for fold, choice in found.folds.items():
+            assert (choice.space.hash, choice.space.overrides) == (space.hash, space.overrides)
+            assert dict(choice.genotype.choices) == nested.result["folds"][fold]["choices"]
+            assert choice.recipe is None
+            space.accept(choice.genotype, fold)
 
     def test_a_run_without_genotypes(self, nested, tmp_path):
         copy = load_run(shutil.copytree(nested.path, tmp_path / "copy"))
@@ -141,7 +142,7 @@ class TestRetrained:
             groups.append([one.fold for one in replicas])
             return train(replicas, *about)
 
-        monkeypatch.setattr("nas_mer.runs.retraining.train", watched)
+        monkeypatch.setattr("nas_mer.runs.trainings.train", watched)
         run = retrain([mine], tiny, recipe, tmp_path / "run", compute=Compute(workers=1, group=9))
         assert sorted(groups) == [["alpha/s01", "beta/s01", "beta/s02"], ["alpha/s02"]]
         for one, other in zip(predictions(run), predictions(retrained), strict=False):
@@ -160,13 +161,13 @@ class TestRefused:
         return attempt
 
     def test_another_dataset(self, refused, mine, made, tmp_path):
-        message = r"^mine: is a nested search of another dataset than 'tiny'; on this one its genotypes may have seen"
+        message = r"^mine: was found on another dataset than 'tiny'; on this one its genotypes may have seen"
         made(size=17).save(tmp_path / "other")
         refused(message, mine, dataset=tmp_path / "other")
         refused(message, mine, databases=["beta"])
 
     def test_a_fold_without_genotype(self, refused, mine):
-        folds = {fold: genotype for fold, genotype in mine.folds.items() if fold.startswith("alpha")}
+        folds = {fold: choice for fold, choice in mine.folds.items() if fold.startswith("alpha")}
         message = r"^mine: has no genotype for beta/s01, beta/s02, whose search failed or is not begun"
         refused(message, replace(mine, folds=folds))
 
@@ -184,4 +185,7 @@ class TestRefused:
 
     def test_maps_of_other_channels(self, refused, mine, space):
         grey = SearchSpace.parse(space.source.replace("channels: 3, size", "channels: 1, size"), "grey.yaml")
-        refused(r"grey\.yaml: input\.channels is 1", replace(mine, space=grey))
+        refused(
+            r"grey\.yaml: input\.channels is 1",
+            replace(mine, folds=dict(mine.folds, **{"beta/s01": Choice(grey, grey.genotype("rcn"))})),
+        )

@@ -16,10 +16,10 @@ from nas_mer.runs.predicting import (
     chosen_samples,
     draw_activation,
     find_case,
-    genotype_of,
     predict,
     trained_network,
 )
+from nas_mer.runs.retraining import genotype_of
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 from nas_mer.score import Predictions
 
@@ -224,7 +224,7 @@ class TestPredict:
             predict(copy, case(saved), "rcn")
 
     def test_which_genotype(self, retrained):
-        with pytest.raises(UserError, match="holds 2 genotypes; name one with --genotype: rcn-f, rcn"):
+        with pytest.raises(UserError, match=r"holds 2 genotypes; name one, as in .*:rcn-f; known: rcn-f, rcn"):
             genotype_of(retrained, None)
         assert genotype_of(retrained, "rcn") == "rcn"
         with pytest.raises(UserError, match="did you mean 'rcn-f'"):

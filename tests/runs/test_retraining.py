@@ -250,7 +250,7 @@ class TestGroups:
             groups.append([(one.genotype, one.seed, one.fold) for one in replicas])
             return train(replicas, *about)
 
-        monkeypatch.setattr("nas_mer.runs.retraining.train", watched)
+        monkeypatch.setattr("nas_mer.runs.trainings.train", watched)
         once = recipe.model_copy(update={"epochs": 1})
         retrain(genotypes, tiny, once, tmp_path / "run", seeds=2, compute=Compute(workers=1, group=3))
         assert sorted(map(len, groups)) == [2, 2, 3, 3, 3, 3]

@@ -99,22 +99,24 @@ def test_the_paper_is_matched_by_network_sizes_and_samples(recipe, tmp_path):
 
 @pytest.mark.parametrize("view", ["scores", "confusion", "subjects", "ranks", "differences"])
 def test_each_view_is_drawn(run, view):
-    picture = RETRAIN_VIEWS[view](run, None)
+    picture = RETRAIN_VIEWS[view](Scored(run))
     assert picture.figure.get_figwidth() > 3
     assert any("found by a search" in note for note in picture.notes)
 
 
 def test_one_genotype_is_drawn_alone_or_as_what_others_differ_from(run, tmp_path):
-    texts = {view: _texts(RETRAIN_VIEWS[view](run, "top2").figure) for view in ("scores", "confusion", "differences")}
+    texts = {
+        view: _texts(RETRAIN_VIEWS[view](Scored(run, "top2")).figure) for view in ("scores", "confusion", "differences")
+    }
     assert "top2" in texts["scores"]
     assert "rcn" not in texts["scores"]
     assert "rcn" not in texts["confusion"]
     assert {"Difference from top2", "rcn", "top1"} <= texts["differences"]
     for view in ("scores", "confusion", "subjects", "differences"):
         with pytest.raises(UserError, match="has no genotype 'top3'; did you mean 'top"):
-            RETRAIN_VIEWS[view](run, "top3")
+            RETRAIN_VIEWS[view](Scored(run, "top3"))
     with pytest.raises(UserError, match="leave out ':top1'"):
-        RETRAIN_VIEWS["ranks"](run, "top1")
+        RETRAIN_VIEWS["ranks"](Scored(run, "top1"))
 
 
 def _texts(figure):
@@ -123,23 +125,38 @@ def _texts(figure):
 
 def test_what_is_there_of_an_unfinished_run_is_drawn_with_a_note(unfinished):
     run = unfinished("top2", "top1/1/beta/s02.safetensors", "top1/0/beta/s02.safetensors")
-    picture = RETRAIN_VIEWS["scores"](run, None)
+    picture = RETRAIN_VIEWS["scores"](Scored(run))
     assert "10 of 24 trainings are still to come" in " ".join(picture.notes)
     with pytest.raises(UserError, match="no other genotype covers the samples of rcn yet; continue the run with: "):
-        RETRAIN_VIEWS["differences"](run, None)
+        RETRAIN_VIEWS["differences"](Scored(run))
     with pytest.raises(UserError, match="at least two genotypes that one search found, this run has 1"):
-        RETRAIN_VIEWS["ranks"](run, None)
+        RETRAIN_VIEWS["ranks"](Scored(run))
 
 
 def test_what_covers_fewer_samples_is_left_out_and_told(unfinished):
     run = unfinished("top2/1/beta/s02.safetensors", "top2/0/beta/s02.safetensors")
-    picture = RETRAIN_VIEWS["differences"](run, None)
+    picture = RETRAIN_VIEWS["differences"](Scored(run))
     assert "not compared, with other samples than rcn: top2" in picture.notes
     assert "top1" in _texts(picture.figure)
     with pytest.raises(UserError, match="ranks need at least two searched genotypes that cover"):
-        RETRAIN_VIEWS["ranks"](run, None)
+        RETRAIN_VIEWS["ranks"](Scored(run))
 
 
 def test_one_genotype_differs_from_nothing(unfinished):
     with pytest.raises(UserError, match="differences need at least two genotypes, this run has rcn alone"):
-        RETRAIN_VIEWS["differences"](unfinished("top1", "top2"), None)
+        RETRAIN_VIEWS["differences"](Scored(unfinished("top1", "top2")))
+
+
+def test_a_genotype_that_is_not_trained_yet(unfinished):
+    run = unfinished("top1")
+    with pytest.raises(UserError, match="no network of top1 is trained yet; continue the run with: nas"):
+        RETRAIN_VIEWS["scores"](Scored(run, "top1"))
+
+
+def test_runs_of_one_name_are_told_apart(run, tmp_path):
+    other = replace(run, path=tmp_path / "r_1")
+    shutil.copytree(run.path, other.path)
+    scored = [Scored(run), Scored(other)]
+    names = {row[0].split("\n")[0] for section in scores_grid(scored).sections for row in section}
+    assert names == {f"{one.path}:{name}" for one in (run, other) for name in ("rcn", "top1", "top2")}
+    assert {record["run"] for record in scores_records(scored)} == {str(run.path), str(other.path)}

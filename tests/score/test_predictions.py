@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from nas_mer.errors import UserError
-from nas_mer.score import Predictions, fullest, score
-from nas_mer.score.predictions import check_same_samples, check_seeds, listed
+from nas_mer.score import Predictions, averaged, fullest, score
+from nas_mer.score.predictions import check_same_samples, check_seeds
 
 
 @pytest.fixture
@@ -80,11 +81,6 @@ def test_names_every_problem_at_once(predictions):
     assert "and 2 more" in str(caught.value)
 
 
-def test_listed_stops_after_the_limit():
-    assert listed("abc", limit=3) == "a, b, c"
-    assert listed("abcde", limit=3) == "a, b, c, and 2 more"
-
-
 def test_the_same_samples_in_any_order(predictions):
     check_same_samples(predictions, shortened(predictions, np.arange(12)[::-1]))
 
@@ -122,3 +118,48 @@ def test_the_fullest_seeds_cover_the_most_samples_and_the_same(predictions):
     other = replace(shortened(predictions, slice(6, 12)), seed=3)  # as many, but others
     assert fullest([part, other]) == [part]
     assert score(*fullest([other, part, again])).seeds == (1,)
+
+
+class TestAveraged:
+    def test_the_mean_of_softmax_probabilities(self, simulate):
+        """Against torch, sample by sample, though the seeds have them in other orders."""
+        seeds = [simulate("rcn-f", seed) for seed in range(3)]
+        order = np.random.default_rng(0).permutation(len(seeds[1].labels))
+        found = averaged(seeds[0], shortened(seeds[1], order), seeds[2])
+        expected = torch.stack([torch.from_numpy(one.logits).double().softmax(1) for one in seeds]).mean(0)
+        np.testing.assert_allclose(np.exp(found.logits), expected, rtol=1e-5)
+        np.testing.assert_array_equal(found.predicted, expected.argmax(1))
+        assert found.keys() == seeds[0].keys()
+        np.testing.assert_array_equal(found.labels, seeds[0].labels)
+        assert any(not np.array_equal(found.predicted, one.predicted) for one in seeds)
+
+    def test_it_is_one_system_with_its_own_name(self, simulate):
+        found = averaged(*(simulate("rcn-f", seed) for seed in range(3)))
+        assert str(found) == found.genotype == "rcn-f, 3 seeds averaged"
+        assert found.seed is None
+        row = score(found, resamples=0)
+        assert row.seeds == ()
+        assert row.composite.uar_spread is None
+
+    def test_one_seed_says_what_it_said(self, predictions):
+        found = averaged(predictions)
+        np.testing.assert_array_equal(found.predicted, predictions.predicted)
+        assert found.genotype == "rcn-f, 1 seed averaged"
+
+    def test_a_seed_that_is_certain_outvotes_two_that_are_not(self, predictions):
+        """By probabilities, where a vote by majority would go the other way."""
+        first = shortened(predictions, slice(1))
+        logits = ([[9.0, 0.0, 0.0]], [[0.0, 0.4, 0.0]], [[0.0, 0.4, 0.0]])
+        seeds = [replace(first, seed=seed, logits=each) for seed, each in enumerate(logits)]
+        assert averaged(*seeds).predicted.tolist() == [0]
+
+    def test_logits_are_finite_however_certain_all_are(self, predictions):
+        extreme = np.full_like(predictions.logits, -1e4)
+        extreme[:, 0] = 1e4
+        assert np.isfinite(averaged(replace(predictions, logits=extreme)).logits).all()
+
+    def test_of_other_samples_or_genotypes(self, predictions):
+        with pytest.raises(UserError, match="one genotype at a time, found rcn-f, rcn"):
+            averaged(predictions, replace(predictions, genotype="rcn", seed=1))
+        with pytest.raises(UserError, match="do not cover the same samples"):
+            averaged(predictions, replace(shortened(predictions, slice(3)), seed=1))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from nas_mer.search.decided import overlap, verdict
+from nas_mer.search.decided import decidedness, overlap, verdict
 from nas_mer.space import Genotype
 
 OPTIONS = ("a", "b", "c", "d")
@@ -69,3 +69,12 @@ def test_overlap_is_the_share_of_genotypes_in_common():
 
 def test_one_seed_has_nothing_to_overlap_with():
     assert overlap([genotypes("aa")]) is None
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5], [3, 1, 0, 0], [1, 0, 0]])
+def test_decidedness_is_one_minus_normalised_entropy(weights):
+    assert decidedness(weights) == pytest.approx(1 - entropy(weights) / np.log(len(weights)))
+
+
+def test_decidedness_of_one_option_is_full():
+    assert decidedness([0.3]) == 1

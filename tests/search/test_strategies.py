@@ -1,4 +1,9 @@
-"""The contract that every strategy keeps: a new one gets all of these tests by being in the registry."""
+"""The contract that every strategy keeps: a new one gets all of these tests by being in the registry.
+
+Those that train genotypes one by one keep it while they tune, too.
+"""
+
+import json
 
 import numpy as np
 import pytest
@@ -6,13 +11,15 @@ import pytest
 from nas_mer.data import Dataset, loso_folds
 from nas_mer.errors import UserError
 from nas_mer.runs import Compute, derive, load_run, resume, search
-from nas_mer.search import STRATEGIES, SupernetStrategy, TrialStrategy
+from nas_mer.search import STRATEGIES, SupernetStrategy, TrialStrategy, cost, read_tune
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.space.isomorphism import Distinct
 
 NAMES = list(STRATEGIES)
 SUPERNETS = [name for name, one in STRATEGIES.items() if isinstance(one, SupernetStrategy)]
 ONE_BY_ONE = [name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy)]
+TUNED = [f"{name}, tuned" for name in ONE_BY_ONE]
+TUNE = {"tune": ("maps", "optimizer.learning_rate=1e-3..1e-2"), "objectives": ("uar", "parameters")}
 ALONE = Compute(workers=1, checkpoint_every=0.0)
 
 # Options p and r of the same module are the same network; x and y need each other's partner by a rule.
@@ -20,11 +27,13 @@ SPACE = """
 version: 1
 name: contract
 input: {channels: 3, size: 8}
+parameters: {maps: 4}
+tune: {maps: [3, 4]}
 states:
   a:
     from: [input]
-    module: {choose: {p: {op: conv, kernel: 1, channels: 4}, q: {op: conv, kernel: 3, channels: 4},
-                      r: {op: conv, kernel: 1, channels: 4}}}
+    module: {choose: {p: {op: conv, kernel: 1, channels: $maps}, q: {op: conv, kernel: 3, channels: $maps},
+                      r: {op: conv, kernel: 1, channels: $maps}}}
   b:
     from: [a]
     module: {choose: {x: [{op: conv, kernel: 1}, relu], y: [{op: conv, kernel: 3}, relu],
@@ -52,17 +61,40 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "TUNED_DRAWS", 2)
+        yield
+
+
+def strategy_of(name):
+    return name.removesuffix(", tuned")
+
+
+def asked_of(name):
+    """What is asked for: the strategy, and what it tunes."""
+    return {"strategy": strategy_of(name)} | (TUNE if name in TUNED else {})
+
+
 def recipe_of(name, **changes):
     """A quick recipe: two epochs of two or three steps."""
-    quick = {"epochs": 2, "batch_size": 3}
-    if isinstance(STRATEGIES[name], SupernetStrategy):
+    quick, strategy = {"epochs": 2, "batch_size": 3}, STRATEGIES[strategy_of(name)]
+    if isinstance(strategy, SupernetStrategy):
         quick |= {"tuning": 1, "candidates": 6}
-    return STRATEGIES[name].load("default").model_copy(update=quick | changes)
+    return strategy.load("default").model_copy(update=quick | changes)
 
 
 def budget_of(name, genotypes=4):
     """Enough for some genotypes, where they are trained one by one: 12 samples and a look at 8 each."""
-    return genotypes * (2 * 2 * 3 + 8 / 3) / 64 if name in ONE_BY_ONE else None
+    if name in SUPERNETS:
+        return None
+    steps = genotypes * (2 * 2 * 3 + 8 / 3) / 64
+    if name in ONE_BY_ONE:
+        return steps
+    space, recipe = SearchSpace.parse(SPACE), recipe_of(name)
+    sizes = [size for _, size in cost.tuned(space, recipe, read_tune(TUNE["tune"], space, recipe))]
+    return 1.001 * steps * np.mean(sizes)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +107,7 @@ def run_of(small, data, tmp_path_factory):
         if key not in known:
             path = tmp_path_factory.mktemp(name) / "run"
             budget = budget_of(name, 4 if protocol == "shared" else 1)
-            asked = {"strategy": name, "budget": budget, "compute": compute, "progress": progress}
+            asked = {**asked_of(name), "budget": budget, "compute": compute, "progress": progress}
             known[key] = search(small, dataset, recipe_of(name), path, seeds, protocol=protocol, **asked)
         return known[key]
 
@@ -88,19 +120,22 @@ def found(run):
     return run.result, lines
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *TUNED])
 class TestContract:
     def test_genotypes_are_ranked_and_of_the_space(self, name, run_of, small):
         run = run_of(name)
         genotypes = [Genotype.load(run.path / "genotypes" / f"top{rank}.yaml") for rank in (1, 2, 3)]
         assert [genotype.rank for genotype in genotypes] == [1, 2, 3]
-        distinct = Distinct()
-        for genotype, of_result in zip(genotypes, run.result["genotypes"], strict=True):
-            assert small.accept(genotype) is small
+        distinct, seen = Distinct(), set()
+        for genotype, of_result in zip(genotypes, run.result["genotypes"], strict=False):
+            assert small.accept(genotype).overrides == genotype.parameters == of_result["parameters"]
             assert genotype.choices == of_result["choices"]
-            assert distinct.add(small.freeze(genotype))
-            assert f"strategy {name}" in genotype.origin
-        assert [one.choices for one in derive(run, 2)] == [one.choices for one in genotypes[:2]]
+            recipe = run.path / "recipes" / f"{genotype.name}.yaml"
+            seen.add((distinct.number(small.freeze(genotype)), recipe.read_text() if recipe.exists() else ""))
+            assert recipe.exists() == (name in TUNED)
+            assert f"strategy {strategy_of(name)}" in genotype.origin
+        assert len(seen) == 3
+        assert [one.choices for one in derive(run, 2)][:2] == [one.choices for one in genotypes[:2]]
 
     def test_the_same_seed_gives_the_same_with_any_number_of_workers(self, name, run_of):
         again = run_of(name, again=1, compute=Compute(workers=2) if name == "random" else ALONE)
@@ -125,7 +160,7 @@ class TestContract:
                 raise InterruptedError
 
         path = tmp_path / "run"
-        asked = {"strategy": name, "budget": budget_of(name), "compute": ALONE, "progress": progress}
+        asked = {**asked_of(name), "budget": budget_of(name), "compute": ALONE, "progress": progress}
         try:
             search(small, data, recipe_of(name), path, **asked)
         except InterruptedError:
@@ -152,15 +187,16 @@ class TestContract:
         assert files[0].choices == files[1].choices
 
     def test_a_budget_too_small_is_told_before_a_run_is_made(self, name, small, data, tmp_path):
-        message = rf"--budget: 0.01 steps are not enough .* strategy {name}, which takes [1-9]"
+        message = rf"--budget: 0.01 steps are not enough .* strategy {strategy_of(name)}, which takes [1-9]"
         with pytest.raises(UserError, match=message):
-            search(small, data, recipe_of(name), tmp_path / "run", strategy=name, budget=0.01, compute=ALONE)
+            search(small, data, recipe_of(name), tmp_path / "run", **asked_of(name), budget=0.01, compute=ALONE)
         assert not (tmp_path / "run").exists()
 
     def test_a_recipe_of_the_other_kind_is_refused(self, name, small, data, tmp_path):
         other = ONE_BY_ONE[0] if name in SUPERNETS else SUPERNETS[0]
-        with pytest.raises(UserError, match=rf"strategy {name} trains .*, which needs a (search|retraining) recipe"):
-            search(small, data, recipe_of(other), tmp_path / "run", strategy=name, compute=ALONE)
+        message = rf"strategy {strategy_of(name)} trains .*, which needs a (search|retraining) recipe"
+        with pytest.raises(UserError, match=message):
+            search(small, data, recipe_of(other), tmp_path / "run", **asked_of(name), compute=ALONE)
 
 
 @pytest.mark.parametrize("name", SUPERNETS)
@@ -176,20 +212,30 @@ def test_a_budget_sets_the_epochs_of_a_supernet(name, small):
     assert sample_steps(small) * cost.of(epochs) <= 30.0 < sample_steps(small) * cost.of(epochs + 1)
 
 
-@pytest.mark.parametrize("name", ONE_BY_ONE)
+@pytest.mark.parametrize("name", [*ONE_BY_ONE, *TUNED])
 def test_no_network_is_trained_twice_and_no_more_than_the_budget(name, run_of, small):
     run = run_of(name)
     assert run.config.trials == 4
     scores = {}
     for line in run.metrics():
         assert small.combinations.allows(line["choices"])
-        key = "p" if line["choices"]["a"] == "r" else line["choices"]["a"], line["choices"]["b"]
+        tuned = json.dumps([line["parameters"], line["recipe"]])
+        key = "p" if line["choices"]["a"] == "r" else line["choices"]["a"], line["choices"]["b"], tuned
         scores.setdefault(key, set()).add((line["valid_uar"], line["valid_loss"]))
     assert len(scores) <= 4
     assert all(len(of_network) == 1 for of_network in scores.values())
     assert run.result["tried"] == len(scores)
     best = max(score for (score,) in scores.values())[0]
     assert run.result["trials"][0]["valid_uar"] == best == run.result["seeds"]["0"]["valid_uar"]
+
+
+@pytest.mark.parametrize("name", SUPERNETS)
+@pytest.mark.parametrize("key", ["tune", "objectives"])
+def test_who_cannot_tune_is_told_who_can(name, key, small, data, tmp_path):
+    message = rf"--{key}: strategy {name} trains one supernet .* one by one: {', '.join(ONE_BY_ONE)}"
+    with pytest.raises(UserError, match=message):
+        search(small, data, recipe_of(name), tmp_path / "run", strategy=name, **{key: TUNE[key]}, compute=ALONE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_registry_of_what_there_is():

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 
 from nas_mer.errors import UserError
+from nas_mer.search import STRATEGIES, front, read_tune
 from nas_mer.search.study import Study, nearest, open_storage
 from nas_mer.search.trials import Trial, ranked
 from nas_mer.space import SearchSpace
+from nas_mer.train import Recipe, load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,10 @@ def test_the_nearest_genotype_keeps_all_rules(edges):
     assert nearest(edges, found) == found
 
 
-def open_study(space, file, count=10, **of):
-    return Study(space, open_storage(f"sqlite:///{file}"), "study", (0,), None, count, of)
+def open_study(space, file, count=10, tune=(), objectives=("uar",), sampler=None, **of):
+    axes = read_tune(tune, space, load_recipe("default", Recipe))
+    storage = open_storage(f"sqlite:///{file}")
+    return Study(space, storage, "study", (0,), sampler, count, of, tune=axes, objectives=objectives)
 
 
 def test_a_study_of_something_else_is_refused(space, tmp_path):
@@ -30,6 +35,37 @@ def test_a_study_of_something_else_is_refused(space, tmp_path):
     open_study(space, tmp_path / "a.db", data="one")
     with pytest.raises(UserError, match=r"a\.db: its study 'study' is of another data \(one, this one is two\)"):
         open_study(space, tmp_path / "a.db", data="two")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"tune": ["dropout=0.1,0.2"]}, r"of another tuning \(nothing, this one is dropout=0\.1,0\.2\)"),
+        ({"objectives": ("uar", "flops")}, r"of another objective \(uar, this one is uar, flops\)"),
+    ],
+)
+def test_a_study_that_tunes_something_else_is_refused(space, tmp_path, asked, message):
+    open_study(space, tmp_path / "a.db")
+    with pytest.raises(UserError, match=message):
+        open_study(space, tmp_path / "a.db", **asked)
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "evolution"])
+def test_values_are_drawn_with_the_genotype(space, tmp_path, name):
+    """Each from its own, and all that is told comes back."""
+    asked = {"tune": ["dropout=0.1,0.2", "batch_size=8..64"], "objectives": ("flops", "uar")}
+    study = open_study(space, tmp_path / "a.db", 12, sampler=STRATEGIES[name].sampler, **asked)
+    told = {}
+    while batch := study.batch():
+        for one in batch:
+            trial = Trial(one.choices, 0.5, 1.0, None, one.parameters, one.recipe, {"flops": 7.0 + one.number})
+            study.tell(one.number, trial)
+            told[one.number] = trial
+    assert {number: trial for number, trial in study.trials().items() if number in told} == told
+    assert {trial.parameters["dropout"] for trial in told.values()} == {0.1, 0.2}
+    sizes = {trial.recipe["batch_size"] for trial in told.values()}
+    assert len(sizes) > 3
+    assert all(isinstance(size, int) and 8 <= size <= 64 for size in sizes)
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "nodb://user:secret@host/name"])
@@ -59,3 +95,37 @@ def test_ranking_is_by_the_mean_over_searches(space):
     assert [row.genotype.choices for row in found] in ([one, two], [two, one])
     assert [(row.valid_uar, row.searches) for row in found] == [(pytest.approx(0.6), 1), (pytest.approx(0.6), 2)]
     assert [row.genotype.rank for row in found] == [1, 2]
+
+
+def test_sizes_and_recipes_are_ranked_apart(space):
+    choices = space.genotype("rcn-f").choices
+    trials = [
+        Trial(choices, 0.5, 1.0, None, {"pool": 3}, {}, {"flops": 10.0}),
+        Trial(choices, 0.9, 1.0, None, {"pool": 2}, {"epochs": 5}, {"flops": 20.0}),
+        Trial(choices, 0.7, 1.0, None, {"pool": 2}, {"epochs": 5}, {"flops": 40.0}),
+    ]
+    best, other = ranked(space, [trials[:2], trials[2:]])
+    assert (best.valid_uar, best.searches, best.parameters, best.recipe) == (0.8, 2, {"pool": 2}, {"epochs": 5})
+    assert best.measured == {"flops": 30.0}
+    assert other.genotype.parameters == {**space.overrides, "pool": 3}
+    assert front([best, other], ("uar", "flops")) == [best, other]
+    assert front([best, other], ("uar",)) == [best]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_front_is_what_none_beats(space, seed):
+    """By the definition, over all pairs."""
+    draws, choices = np.random.default_rng(seed), space.genotype("rcn-f").choices
+    trials = [
+        Trial(choices, float(u), 1.0, None, {}, {"epochs": i + 1}, {"flops": float(f), "latency": float(m)})
+        for i, (u, f, m) in enumerate(draws.integers(4, size=(30, 3)))
+    ]
+    found = ranked(space, [trials])
+
+    def beats(one, other):
+        pairs = [(one.valid_uar, other.valid_uar), *((-one.measured[k], -other.measured[k]) for k in one.measured)]
+        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+    expected = [one for one in found if not any(beats(other, one) for other in found)]
+    assert front(found, ("uar", "flops", "latency")) == expected
+    assert 1 <= len(expected) < 30

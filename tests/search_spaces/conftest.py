@@ -8,7 +8,7 @@ from nas_mer.nn import Network
 from nas_mer.space import find_genotype
 
 MODELS = [
-    "ststnet", "off-apexnet", "dual-inception", "capsulenet", "resnet18", "densenet121",
+    "ststnet", "off-apexnet", "dual-inception", "capsulenet", "nmer", "dcn-db", "resnet18", "densenet121",
     "model-1", "model-2", "model-3", "model-4",
 ]  # fmt: skip
 

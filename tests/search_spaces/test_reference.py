@@ -14,6 +14,8 @@ SMALL = {  # and nothing left to chance
     "off-apexnet": {"dropout": 0.0, "units": 8},
     "dual-inception": {"units": 8},
     "capsulenet": {"size": 60, "width": 2, "kernel": 3},
+    "nmer": {"dropout": 0.0, "size": 41, "width": 2, "units": 3},
+    "dcn-db": {"size": 64, "feature_maps": 3},
     "resnet18": {"size": 33, "width": 2},
     "densenet121": {"size": 49, "growth": 2},
     **{f"model-{number}": {"dropout": 0.0, "feature_maps": 4, "size": 24} for number in range(1, 5)},
@@ -56,6 +58,9 @@ PARAMETERS = {
     + linear(1024, 3),
     "dual-inception": 2 * (inception(1, 6) + inception(24, 16)) + linear(2 * 64 * 7 * 7, 1024) + linear(1024, 3),
     "capsulenet": STAGES + 2 * conv(256, 256, 9) + 3 * (32 * 6 * 6) * 16 * 8 + linear(3, 3),
+    "nmer": STAGES + residual(256, 512) + residual(512, 512) + 2 * linear(512, 64) + linear(2 * 64, 3),
+    "dcn-db": conv(2, 128, 3, False) + 4 * (conv(128, 128, 1, False) + 2 * conv(128, 128, 3, False))
+    + 13 * 2 * 128 + linear(128, 3),
     "resnet18": STAGES + residual(256, 512) + residual(512, 512) + linear(512, 3),
     "densenet121": 7_978_856 - linear(1024, 1000) + linear(1024, 3),  # torchvision's, which has 1000 classes
 } | {
@@ -86,6 +91,12 @@ def test_published_shapes(graph):
         "conv1": (64, 56, 56), "conv2": (64, 56, 56), "conv3": (128, 28, 28), "conv4": (256, 14, 14),
         "conv5": (512, 7, 7),
     }  # fmt: skip
+    parts = graph("nmer", size=224).shapes
+    assert [parts[name] for name in ("conv5", "above", "below", "face")] == [
+        (512, 7, 7), (64, 1, 1), (64, 1, 1), (128, 1, 1)
+    ]  # fmt: skip
+    layers = graph("dcn-db").shapes
+    assert [layers[name].height for name in ("conv1", "rconv.1", "rconv.2", "rconv.3", "rconv")] == [55, 27, 13, 6, 3]
     dense = graph("densenet121", size=224).shapes
     assert [dense[name] for name in ("stem", "dense1", "transition1", "dense2", "transition2")] == [
         (64, 56, 56), (256, 56, 56), (128, 28, 28), (512, 28, 28), (256, 14, 14)
@@ -186,6 +197,40 @@ def test_residual_blocks_add_what_they_read(network):
         x = (layers(net, f"half{stage}/short")(x) + layers(net, f"half{stage}/deep")(x)).relu()
         x = (x + layers(net, f"conv{stage}/deep")(x)).relu()
         torch.testing.assert_close(states[f"conv{stage}"], x)
+
+
+def test_nmer_averages_the_upper_and_the_lower_face_apart(network):
+    torch.manual_seed(0)
+    net = network(
+        "nmer",
+        **SMALL["nmer"],
+    ).eval()
+    maps = torch.randn(2, 3, 41, 41, dtype=torch.double)
+    last = net.values(maps)["conv5"]
+    halves = []
+    for state, rows in (("above", last[:, :, :1]), ("below", last[:, :, 1:])):
+        weight, bias = layers(net, state).parameters()
+        halves.append((rows.mean(dim=(2, 3)) @ weight.T + bias).tanh())
+    assert last.shape[2] == 2
+    torch.testing.assert_close(net(maps), torch.cat(halves, dim=1) @ net.head.weight.T + net.head.bias)
+
+
+def test_dcn_db(network):
+    torch.manual_seed(0)
+    net = network("dcn-db", size=70, feature_maps=5).eval()
+    maps = torch.randn(2, 3, 70, 70, dtype=torch.double)
+
+    def convolved(state, x):
+        conv, norm = (layer for layer in layers(net, state) if hasattr(layer, "weight"))
+        return normed(norm, F.conv2d(x, conv.weight, padding=conv.weight.shape[-1] // 2)).relu()
+
+    x = F.max_pool2d(convolved("conv1", maps[:, :2]), 4)
+    for number in range(1, 5):
+        state = convolved(f"rconv/{number}/r1", x)
+        for name in ("r2", "r3"):
+            state = convolved(f"rconv/{number}/{name}", x + state)
+        x = F.max_pool2d(state, 2)
+    torch.testing.assert_close(net(maps), x.mean(dim=(2, 3)) @ net.head.weight.T + net.head.bias)
 
 
 def test_dense_layers_see_all_before_them(network):

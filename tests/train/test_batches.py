@@ -21,6 +21,11 @@ def inputs_of(maps, normalise="none", u_mirror=0.0, **augment):
     return Inputs.of(data, normalise, Augment(**augment))
 
 
+def epoch_over(count, **augment):
+    """An epoch over all of many small maps."""
+    return plan(np.arange(count), inputs_of(torch.zeros(count, 3, 2, 2), **augment), 100, 0, (0,))
+
+
 def mirrored(maps, u_mirror):
     """Flow of the mirrored face, written out place by place."""
     out = np.empty_like(maps.numpy())
@@ -156,7 +161,7 @@ def test_a_shift_is_a_crop_of_the_map_with_its_border_repeated(reach):
 
 @pytest.mark.parametrize("reach", [1, 2])
 def test_every_crop_is_drawn_and_each_as_often(reach):
-    shift = plan(np.arange(4000), 4000, 100, Augment(shift=reach), 0, (0,)).shift.flatten(1)
+    shift = epoch_over(4000, shift=reach).shift.flatten(1)
     side = 2 * reach + 1
     counts = np.bincount(side * shift[0] + shift[1], minlength=side**2)
     assert len(counts) == side**2
@@ -170,6 +175,82 @@ def test_a_shift_within_the_map_is_a_roll():
     shift = torch.cartesian_prod(torch.arange(7), torch.arange(7)).T
     for moved, (row, column) in zip(inputs_of(maps, shift=3).batch(torch.arange(49), shift), shift.T, strict=True):
         np.testing.assert_array_equal(moved, np.roll(maps[0], (3 - row, 3 - column), axis=(1, 2)))
+
+
+# --- magnitudes and erased squares ------------------------------------------------------------------------------------
+
+
+def factors_and_holes(shape, seed=0):
+    draws = torch.Generator().manual_seed(seed)
+    return torch.rand((*shape, 3), generator=draws) + 0.5, torch.randint(5, (2, *shape), generator=draws)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_magnitude_is_that_of_one_channel_of_one_normalised_map(kind):
+    """Where it would come before, `instance` and `stretch` would take it out again."""
+    inputs = inputs_of(random_maps(8), kind, magnitude=0.3)
+    maps = inputs.fit([np.arange(4), np.arange(8)])(inputs.batch(torch.arange(8).view(2, 4)))
+    factor, hole = factors_and_holes((2, 4))
+    out = inputs.changed(maps, factor, hole)
+    for place in np.ndindex(2, 4, 3):
+        torch.testing.assert_close(out[place], factor[place] * maps[place])
+    assert out.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("magnitude", [0.2, 0.7])
+def test_magnitudes_are_uniform_in_their_logarithm(magnitude):
+    factor = epoch_over(4000, magnitude=magnitude).factor
+    assert factor.dtype == torch.float32
+    assert factor.shape == (40, 100, 3)
+    logs = factor.log().double() / magnitude
+    assert logs.abs().max() <= 1 + 1e-6
+    assert logs.abs().max() > 0.99
+    assert logs.mean().item() == pytest.approx(0, abs=5 * (1 / 3 / 12000) ** 0.5)
+    assert logs.var().item() == pytest.approx(1 / 3, rel=0.05)
+    assert np.corrcoef(logs.flatten(0, 1).T.numpy())[0, 1] == pytest.approx(0, abs=0.08)
+
+
+@pytest.mark.parametrize("side", [1, 3, 20])
+@pytest.mark.parametrize("reach", [0, 2])
+def test_an_erased_square_is_nought_in_all_channels(side, reach):
+    """Cut out place by place; past the border there is nothing to erase."""
+    inputs = inputs_of(random_maps(), erase=side, shift=reach)
+    maps = inputs.batch(torch.arange(6))
+    for last_row in range(5 + side - 1):
+        for last_column in range(7 + side - 1):
+            hole = torch.tensor([last_row, last_column]).view(2, 1).expand(2, 6)
+            expected = maps.clone()
+            for row in range(max(0, last_row - side + 1), min(5, last_row + 1)):
+                for column in range(max(0, last_column - side + 1), min(7, last_column + 1)):
+                    expected[:, :, row, column] = 0
+            out = inputs.changed(maps, torch.ones(6, 3), hole)
+            assert torch.equal(out, expected)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_each_map_has_a_square_of_its_own():
+    inputs = inputs_of(torch.ones(8, 3, 5, 7), "none", erase=2)
+    factor, hole = factors_and_holes((2, 4))
+    out = inputs.changed(inputs.batch(torch.arange(8).view(2, 4)), factor, hole)
+    for place in np.ndindex(2, 4):
+        where = (slice(None), *place)
+        assert torch.equal(out[place], inputs.changed(inputs.batch(torch.tensor(0)), factor[place], hole[where]))
+
+
+def test_each_place_of_a_map_is_erased_as_often():
+    hole = epoch_over(40000, erase=2).hole.flatten(1)  # of maps of 2 x 2
+    rows = np.stack(
+        [((hole - place >= 0) & (hole - place < 2)).numpy() for place in range(2)]
+    )  # place x axis x samples
+    erased = np.einsum("rn,cn->rc", rows[:, 0].astype(int), rows[:, 1].astype(int)) / 40000
+    np.testing.assert_allclose(erased, 4 / 9, atol=5 * (4 / 9 * 5 / 9 / 40000) ** 0.5)
+
+
+@pytest.mark.parametrize("augment", [{}, {"flip": 0.5, "shift": 2}])
+def test_maps_are_not_changed_unless_that_is_asked_for(augment):
+    inputs = inputs_of(random_maps(), **augment)
+    maps = inputs.batch(torch.arange(6))
+    assert inputs.changed(maps, *factors_and_holes((6,))) is maps
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
@@ -223,7 +304,8 @@ def test_inputs_are_moved_as_they_are():
 
 def epoch_of(count=23, batch_size=5, about=(0, "genotype", "fold", 0), dropouts=2, **augment):
     """An epoch over every other one of many samples."""
-    return plan(2 * np.arange(count) + 1, 1000, batch_size, Augment(**augment), dropouts, about)
+    inputs = inputs_of(torch.zeros(1000, 3, 4, 6), **augment)
+    return plan(2 * np.arange(count) + 1, inputs, batch_size, dropouts, about)
 
 
 @given(st.integers(1, 40), st.integers(1, 45))
@@ -266,7 +348,7 @@ def test_each_epoch_leaves_others_over():
 
 def test_a_flip_is_as_probable_as_it_should_be():
     for flip in (0.0, 0.3, 0.5, 1.0):
-        flips = plan(np.arange(4000), 4000, 100, Augment(flip=flip), 0, (0,)).index >= 4000
+        flips = epoch_over(4000, flip=flip).index >= 4000
         assert flips.double().mean().item() == pytest.approx(flip, abs=5 * (flip * (1 - flip) / 4000) ** 0.5)
 
 
@@ -277,10 +359,11 @@ def test_keys_differ_between_steps_and_layers():
 
 def test_an_epoch_is_a_function_of_what_it_is_about():
     def values(epoch):
-        """Order, flips, shifts and keys."""
-        return [part.tolist() for part in (epoch.index % 1000, epoch.index // 1000, epoch.shift, epoch.keys)]
+        """Order, flips, shifts, factors, holes and keys."""
+        parts = epoch.index % 1000, epoch.index // 1000, epoch.shift, epoch.factor, epoch.hole, epoch.keys
+        return [part.tolist() for part in parts]
 
-    rich = {"flip": 0.5, "shift": 2}
+    rich = {"flip": 0.5, "shift": 2, "magnitude": 0.3, "erase": 2}
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = values(epoch_of(**rich))
@@ -305,3 +388,6 @@ def test_what_is_drawn_for_one_use_changes_nothing_for_another():
     assert torch.equal(rich.index, epoch_of(dropouts=1, flip=0.5).index)
     assert torch.equal(plain.keys, epoch_of(dropouts=2, flip=0.5, shift=2).keys)
     assert torch.equal(rich.shift, epoch_of(dropouts=1, shift=2).shift)
+    richer = epoch_of(dropouts=5, flip=0.5, shift=2, magnitude=0.3, erase=2)
+    for name in ("index", "shift", "keys"):
+        assert torch.equal(getattr(richer, name), getattr(rich, name))

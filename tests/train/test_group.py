@@ -21,7 +21,7 @@ from nas_mer.workers import each
 TRAIN, TEST = np.arange(6, 30), np.arange(6)
 KINDS = ("standardise", "instance", "stretch", "none")
 RICH = {
-    "augment": {"flip": 0.5, "shift": 1},
+    "augment": {"flip": 0.5, "shift": 1, "magnitude": 0.2, "erase": 2},
     "balance": 0.5,
     "label_smoothing": 0.1,
     "optimizer": {"learning_rate": 0.02, "weight_decay": 1e-3, "nesterov": True},
@@ -236,8 +236,8 @@ def test_weights_rebuild_the_network(run, replica, data, recipe, normalise):
 
 def test_augmentation_changes_training_and_nothing_else_draws_from_it(run, replica, data, recipe):
     """A flip of a map that is its own mirror image changes nothing, so it has to give what no flip gives."""
-    plain, flip, shift = (run(replica, data, recipe(augment=augment)) for augment in ({}, {"flip": 0.5}, {"shift": 1}))
-    assert plain.losses != flip.losses != shift.losses != plain.losses
+    kinds = ({}, {"flip": 0.5}, {"shift": 1}, {"magnitude": 0.1}, {"erase": 2})
+    assert len({run(replica, data, recipe(augment=augment)).losses for augment in kinds}) == len(kinds)
     maps = data.maps + data.maps.flip(3)
     maps[:, 0] = 0.0
     symmetric = replace(data, maps=maps)
@@ -372,7 +372,8 @@ def eventful(members, data, recipe, alone):
 
     def drawn(one, epoch):
         """Whether the last sample is trained on in an epoch."""
-        return bool((plan(one.train, 30, 8, made.augment, 0, (*one.about, epoch)).index % 30 == 29).any())
+        inputs = Inputs.of(data, made.normalise, made.augment)
+        return bool((plan(one.train, inputs, 8, 0, (*one.about, epoch)).index % 30 == 29).any())
 
     fails = 2
     late = (replace(members[fails], train=np.append(members[fails].train, 29), seed=seed) for seed in range(100))

@@ -91,6 +91,8 @@ def test_unknown_recipes(name, message, tmp_path, monkeypatch):
         ),
         ("batch_size: 0", ":2: batch_size: Input should be greater than or equal to 1, found 0"),
         ("augment: {flip: 1.5}", ":2: augment.flip: Input should be less than or equal to 1, found 1.5"),
+        ("augment: {magnitude: -1}", ":2: augment.magnitude: Input should be greater than or equal to 0, found -1"),
+        ("augment: {erase: -1}", ":2: augment.erase: Input should be greater than or equal to 0, found -1"),
         ("augment: {shift: -1}", ":2: augment.shift: Input should be greater than or equal to 0, found -1"),
         ("label_smoothing: 2", ":2: label_smoothing: Input should be less than or equal to 1, found 2"),
         ("balance: 2", ":2: balance: Input should be less than or equal to 1, found 2"),

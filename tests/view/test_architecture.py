@@ -2,13 +2,11 @@ import math
 import random
 
 import networkx as nx
-import numpy as np
 import pytest
-from scipy.stats import entropy
 
 from nas_mer.errors import UserError
 from nas_mer.space import SearchSpace
-from nas_mer.view import architecture, decidedness
+from nas_mer.view import architecture
 from nas_mer.view.architecture import HEAD, panels
 
 HOPS = {
@@ -151,12 +149,3 @@ def test_repetitions_that_decide_for_themselves_have_panels_of_their_own(load):
         ("", ""), ("inception", "s.1"), ("inception", "s.2"), ("inception", "t"),
     ]  # fmt: skip
     assert [panel.graph.nodes["three"]["decision"] for panel in found[1:]] == ["s.1.three", "s.2.three", "t.three"]
-
-
-@pytest.mark.parametrize("weights", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5], [3, 1, 0, 0], [1, 0, 0]])
-def test_decidedness_is_one_minus_normalised_entropy(weights):
-    assert decidedness(weights) == pytest.approx(1 - entropy(weights) / np.log(len(weights)))
-
-
-def test_decidedness_of_one_option_is_full():
-    assert decidedness([0.3]) == 1

@@ -224,7 +224,7 @@ def test_equal_pictures_are_equal_files(rcn, tmp_path, suffix, magic):
 
 
 def test_an_unknown_suffix_is_an_error_that_names_the_known_ones(rcn, tmp_path):
-    known = r"drawn as \.pdf, \.png, \.svg and written for other tools as \.dot, \.graphml, \.json; found '\.jpg'"
-    with pytest.raises(UserError, match=rf"graph\.jpg: architectures are {known}"):
+    known = r"\.pdf, \.png, \.svg, and for other tools as \.dot, \.graphml, \.json; found '\.jpg'"
+    with pytest.raises(UserError, match=rf"graph\.jpg: pictures are written as {known}"):
         draw_architecture(rcn, tmp_path / "graph.jpg")
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,9 @@
 """From clips as their databases deliver them to a dataset of flow maps.
 
 For each clip a *pair* of onset and apex is made: cropped (raw frames only), the apex spotted where nobody marked it,
-motion magnified and head drift taken out if asked for. The pair's optical flow and its strain make the map. Pairs and
-flows are kept in a folder by what they are made of, so that nothing is computed twice, also after a kill.
+motion magnified and head drift taken out if asked for. The pair's optical flow and its strain make the map. The dataset
+can keep the clips, too: all their frames, cropped alike and interpolated to one length. Pairs, flows and clips are kept
+in a folder by what they are made of, so that nothing is computed twice, also after a kill.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from zipfile import BadZipFile
 
 import cv2
@@ -26,9 +27,11 @@ from nas_mer.data.flow import METHODS, Frame, StrainForm, assemble, optical_flow
 from nas_mer.data.frames.apex import SPOTTERS, spot_apex
 from nas_mer.data.frames.clips import Clip, decode, read_files
 from nas_mer.data.frames.crop import box_crop, face_crop, face_models
+from nas_mer.data.frames.interpolate import interpolated
 from nas_mer.data.frames.magnify import Magnification, magnify
 from nas_mer.data.frames.register import Registered, register
 from nas_mer.data.frames.release import Release
+from nas_mer.data.images import grey
 from nas_mer.data.importing import check_labels
 from nas_mer.data.tables import refuse
 from nas_mer.errors import UserError
@@ -37,6 +40,9 @@ from nas_mer.workers import cores, each
 
 THUMBNAIL = 96
 """Side in pixels of the onset and apex pictures that a dataset keeps for looking at."""
+
+CLIP_SIDE = 128
+"""Side in pixels of the clips that a dataset keeps for descriptors of moving texture."""
 
 _REVISION = 1  # of what is kept; to be raised when the same clip prepared in the same way gives something else
 _BATCH = {"cpu": 4, "gpu": 64}  # pairs to a call of a flow method
@@ -54,6 +60,7 @@ class Preparation(BaseModel):
         magnify: how many times motion is magnified; 1 leaves it as it is.
         register_pair: whether head drift between onset and apex is taken out.
         box: left, top, width and height of the face in raw frames; without it the face is found.
+        clip_frames: to how many frames the clips are interpolated that the dataset keeps; 0 keeps none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +72,7 @@ class Preparation(BaseModel):
     magnify: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     register_pair: bool = False
     box: tuple[int, int, int, int] | None = None
+    clip_frames: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,23 +172,24 @@ def prepare(
     missing = [sample for sample in missing if sample not in broken]
     told = progress or (lambda done, total, stage: None)
     workers = workers or cores()
-    pairs: dict[Sample, Path] = {}
+    files: dict[Sample, _Files] = {}
     with _space_left(kept):
-        for done, (clip, made) in enumerate(each(_pair, clips, (how, kept), workers), 1):
-            if isinstance(made, Path):
-                pairs[clip.sample] = made
+        for done, (clip, made) in enumerate(each(_keep, clips, (how, kept), workers), 1):
+            if isinstance(made, _Files):
+                files[clip.sample] = made
             else:
                 broken[str(clip.sample)] = made
             told(done, len(clips), "frames")
         broken = dict(sorted(broken.items()))  # clips come as they are finished
-        if not pairs:
+        if not files:
             raise UserError("\n".join(["no clip can be used:", *(f"{clip}: {why}" for clip, why in broken.items())]))
-        _flow(list(pairs.values()), how.flow, workers, device, told)
+        _flow([made.pair for made in files.values()], how.flow, workers, device, told)
 
-    whole = [clip for clip in clips if clip.sample in pairs]
+    whole = [clip for clip in clips if clip.sample in files]
+    films = [film for clip in whole if (film := files[clip.sample].clip)]
     maps, frames, origins = [], [], {}
     for clip in whole:
-        file = pairs[clip.sample]
+        file = files[clip.sample].pair
         maps.append(assemble(_read(_flow_file(file, how.flow)), how.size, how.strain))
         pair = _read(file)
         frames.append([thumbnail(frame) for frame in pair["frames"]])
@@ -203,18 +212,58 @@ def prepare(
         "broken": broken,
     }
     dataset = Dataset(
-        name, np.stack(maps), tuple(clip.sample for clip in whole), frames=np.array(frames), provenance=provenance
+        name,
+        np.stack(maps),
+        tuple(clip.sample for clip in whole),
+        frames=np.array(frames),
+        clips=np.stack([_read(film) for film in films]) if films else None,
+        provenance=provenance,
     )
     unregistered = tuple(clip for clip, origin in origins.items() if origin.get("registered") is False)
     return Prepared(dataset, broken, tuple(missing), unregistered)
 
 
-def _pair(clip: Clip, report: object, how: Preparation, kept: Path) -> Path | str:
-    """Make the pair of a clip and return its file, or tell what is wrong with the clip."""
+class _Files(NamedTuple):
+    """Where the pair of a clip is kept, and the clip itself, if it is."""
+
+    pair: Path
+    clip: Path | None
+
+
+def _keep(clip: Clip, report: object, how: Preparation, kept: Path) -> _Files | str:
+    """Make what is kept of a clip and return its files, or tell what is wrong with the clip."""
     try:
-        return _kept_pair(clip, how, kept)
+        return _Files(_kept_pair(clip, how, kept), _kept_clip(clip, how, kept) if how.clip_frames else None)
     except UserError as error:
         return str(error)
+
+
+def _kept_clip(clip: Clip, how: Preparation, kept: Path) -> Path:
+    """Return the file with a clip, `(clip_frames, CLIP_SIDE, CLIP_SIDE)` uint8 grey; made if it is not there."""
+    paths = list(clip.frames.values())
+    contents = read_files(paths)
+    about = {
+        "revision": _REVISION,
+        "hashes": [hashlib.sha256(content).hexdigest() for content in contents],
+        "crop": None if clip.cropped else how.box or "face",
+        "frames": how.clip_frames,
+        "side": CLIP_SIDE,
+    }
+    file = kept / "clips" / f"{_key(about)}.npy"
+    if not file.is_file():
+        frames = decode(paths, contents)
+        frames = frames if clip.cropped else _cropped(frames, how, str(paths[0]))
+        shrinks = min(frames[0].shape[:2]) >= CLIP_SIDE
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = [cv2.resize(grey(frame), (CLIP_SIDE, CLIP_SIDE), interpolation=method) for frame in frames]
+        with replacing(file) as fresh, fresh.open("wb") as stream:
+            np.save(stream, interpolated(np.stack(resized), how.clip_frames))
+    return file
+
+
+def _key(about: dict[str, Any]) -> str:
+    """Return the name of what is kept, from all that it depends on."""
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 
 def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
@@ -234,8 +283,7 @@ def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
         "magnify": how.magnify,
         "register": how.register_pair,
     }
-    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-    file = kept / "pairs" / f"{key}.npz"
+    file = kept / "pairs" / f"{_key(about)}.npz"
     if not file.is_file():
         marked = None if clip.apex is None else numbers.index(clip.apex)
         pair = make_pair(decode(paths, contents), how, clip.rate, marked, not clip.cropped, str(paths[0]))
@@ -258,9 +306,7 @@ def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int 
     Raises:
         UserError: no face is found in raw frames, or the frames are too small.
     """
-    if raw:
-        crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
-        frames = [crop.apply(frame) for frame in frames]
+    frames = _cropped(frames, how, name) if raw else frames
     height, width = frames[0].shape[:2]
     if min(height, width) < _SMALLEST:
         cropped = " once cropped" if raw else ""
@@ -271,6 +317,12 @@ def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int 
     onset, strongest = frames[0], frames[apex]
     registered = register(onset, strongest) if how.register_pair else Registered(strongest, None)
     return Pair(np.stack([onset, registered.frame]), apex, registered.transform is not None)
+
+
+def _cropped(frames: Sequence[Frame], how: Preparation, name: str) -> list[Frame]:
+    """Return raw frames cropped to where the face is in the first."""
+    crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
+    return [crop.apply(frame) for frame in frames]
 
 
 def _flow(pairs: Sequence[Path], method: str, workers: int, device: str, told: Callable[[int, int, str], None]) -> None:

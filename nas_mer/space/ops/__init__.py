@@ -17,7 +17,7 @@ An argument annotated `Like` takes the name of a state and is handed that state'
 true or false, and lists of these; bounds go into the annotation (`Annotated[float, Field(ge=0)]`).
 """
 
-from nas_mer.space.ops.basic import Conv2d, Select
+from nas_mer.space.ops.basic import Conv2d, Half, Select
 from nas_mer.space.ops.capsules import Capsules, Lengths, Squash
 from nas_mer.space.ops.cells import FactorizedReduce, Zero
 from nas_mer.space.ops.dropout import Dropout
@@ -30,6 +30,7 @@ __all__ = [
     "Conv2d",
     "Dropout",
     "FactorizedReduce",
+    "Half",
     "Lengths",
     "Like",
     "OpType",

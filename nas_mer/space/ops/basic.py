@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,12 @@ def relu(shape: Shape) -> nn.Module:
     return nn.ReLU()
 
 
+@op("tanh")
+def tanh(shape: Shape) -> nn.Module:
+    """The hyperbolic tangent."""
+    return nn.Tanh()
+
+
 @op("max_pool")
 def max_pool(
     shape: Shape, *, kernel: Positive = 2, stride: Positive | None = None, padding: NotNegative = 0
@@ -160,3 +166,27 @@ def select(shape: Shape, *, indices: Annotated[list[NotNegative], Field(min_leng
         if index >= shape.channels:
             raise ValueError(f"its channels are 0 to {shape.channels - 1}, there is no {index}")
     return Select(tuple(indices))
+
+
+class Half(nn.Module):
+    """The upper or the lower rows; the middle one of an odd number is the lower half's."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(N, C, H // 2, W)` or `(N, C, H - H // 2, W)`."""
+        middle = x.shape[-2] // 2
+        return x[..., :middle, :] if self.part == "upper" else x[..., middle:, :]
+
+    def extra_repr(self) -> str:
+        return f"part={self.part}"
+
+
+@op("half")
+def half(shape: Shape, *, part: Literal["upper", "lower"]) -> nn.Module:
+    """The upper or the lower half of the map's rows; the middle one of an odd number is the lower half's."""
+    if shape.height < 2:
+        raise ValueError("a map of one row has no halves")
+    return Half(part)

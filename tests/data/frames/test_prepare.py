@@ -280,3 +280,23 @@ class TestRefused:
                 again(few, tmp_path)
         assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == finished
         assert len(again(few, tmp_path).dataset) == 1
+
+
+def test_clips_are_kept_if_asked_for(releases, prepared, kept, counted):
+    how = QUICK.model_copy(update={"clip_frames": 5})
+    with_clips = prepare(releases, how, kept, name="made", workers=1).dataset
+    plain = prepared.dataset
+    assert plain.clips is None
+    assert with_clips.clips.shape == (len(plain), 5, 128, 128)
+    assert with_clips.fingerprint == plain.fingerprint  # the same maps
+    clips = {clip.sample: clip for release in releases for clip in release.clips}
+    for index in (0, len(plain) // 2, len(plain) - 1):
+        files = list(clips[with_clips.samples[index]].frames.values())
+        ends = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in (files[0], files[-1])]
+        for found, end in zip(with_clips.clips[index][[0, -1]], ends, strict=True):
+            expected = cv2.resize(end, (128, 128), interpolation=cv2.INTER_AREA)
+            assert np.abs(found.astype(int) - expected).mean() < 1  # other ways to turn grey differ by a rounding
+    seen = counted["decoded"]
+    again = prepare(releases, how, kept, name="made", workers=1).dataset
+    assert counted["decoded"] == seen
+    assert again.clips_fingerprint == with_clips.clips_fingerprint

@@ -95,3 +95,13 @@ def test_channels_are_selected_in_the_order_given():
     )
     with pytest.raises(ValueError, match=re.escape("its channels are 0 to 2, there is no 3")):
         OPS["select"].build(Shape(3, 4, 4), indices=[0, 3])
+
+
+@pytest.mark.parametrize("rows", [2, 6, 7])
+def test_the_halves_are_all_rows(rows):
+    maps = torch.randn(2, 3, rows, 4)
+    upper, lower = (OPS["half"].build(Shape(3, rows, 4), part=part)(maps) for part in ("upper", "lower"))
+    assert torch.equal(torch.cat([upper, lower], dim=2), maps)
+    assert lower.shape[2] - upper.shape[2] == rows % 2
+    with pytest.raises(ValueError, match="a map of one row has no halves"):
+        OPS["half"].build(Shape(3, 1, 4), part="upper")

@@ -1,0 +1,79 @@
+"""What the descriptors have in common: a model of their parameters, and histograms over a grid of blocks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_mer.data import Dataset
+from nas_mer.errors import UserError
+
+Features = NDArray[np.float64]
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Descriptor(BaseModel, ABC):
+    """A handcrafted descriptor, whose features a linear support vector machine classifies.
+
+    Attributes:
+        takes: what of a dataset it describes.
+        kind: its name.
+        penalty: C of the support vector machine. It is fixed, so that no held-out subject has a say in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    takes: ClassVar[Literal["maps", "clips"]]
+    kind: str
+    penalty: Penalty
+
+    @abstractmethod
+    def inputs(self, dataset: Dataset) -> NDArray[Any]:
+        """Return what it describes of a dataset's N samples.
+
+        Raises:
+            UserError: the dataset does not have that.
+        """
+
+    @abstractmethod
+    def describe(self, sample: NDArray[Any]) -> Features:
+        """Return the features of one sample, `(D,)` float64."""
+
+    def features(self, inputs: NDArray[Any]) -> Features:
+        """Return the features of N samples, `(N, D)` float64, each by itself."""
+        return np.stack([self.describe(sample) for sample in inputs])
+
+
+def block_histograms(
+    codes: NDArray[np.integer[Any]], blocks: int, bins: int, weights: NDArray[np.floating[Any]] | None = None
+) -> Features:
+    """Return how often each code stands in each block of a grid, or the sum of its weights there.
+
+    Args:
+        codes: `(..., H, W)` in 0..bins - 1; leading axes are counted together.
+        blocks: along each side; they differ by at most a pixel in height and width.
+        bins: how many codes there are.
+        weights: of each code, as many.
+
+    Returns:
+        `(blocks * blocks, bins)` float64.
+
+    Raises:
+        UserError: there are fewer pixels than blocks along a side.
+    """
+    height, width = codes.shape[-2:]
+    if min(height, width) < blocks:
+        raise UserError(f"{width} x {height} pixels have no {blocks} x {blocks} blocks; take fewer blocks")
+    rows, columns = np.arange(height) * blocks // height, np.arange(width) * blocks // width
+    places = (rows[:, None] * blocks + columns) * bins + codes
+    counts = np.bincount(places.ravel(), None if weights is None else weights.ravel(), blocks * blocks * bins)
+    return counts.reshape(-1, bins).astype(np.float64)
+
+
+def shares(parts: Features, whole: Features) -> Features:
+    """Return parts divided by their whole, and 0 where that is 0."""
+    return np.divide(parts, whole, out=np.zeros_like(parts), where=whole > 0)

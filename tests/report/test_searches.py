@@ -1,0 +1,117 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from nas_mer.report.searches import Searched, winners
+from nas_mer.runs import derive, load_run
+from nas_mer.runs.findings import Member, Tried
+from nas_mer.runs.tensors import packed, read_tensors, write_tensors
+from nas_mer.search import Trial
+
+
+@pytest.fixture
+def cut(searched, tmp_path):
+    """The search as it was when its seeds had done so many epochs."""
+
+    def make(*epochs):
+        run = load_run(shutil.copytree(searched.path, tmp_path / "cut"))
+        (run.path / "result.json").unlink()
+        for seed, count in enumerate(epochs):
+            file = run.path / "seeds" / f"{seed}.safetensors"
+            tensors, about = read_tensors(file)
+            write_tensors(file, packed(tensors, {**about, "epochs": about["epochs"][:count]}))
+        return Searched(run, "cut")
+
+    return make
+
+
+@pytest.fixture
+def judged(searched, space):
+    """A nested search that judged genotypes one by one: in two folds `rcn-f` is the best, in a third `rcn`."""
+    best = {"alpha/s01": "rcn-f", "alpha/s02": "rcn", "beta/s01": "rcn-f"}
+    trials = {
+        Member(0, fold): tuple(
+            Trial(space.genotype(name).choices, 0.9 if name == winner else 0.3, 1.0) for name in ("rcn", "rcn-f")
+        )
+        for fold, winner in best.items()
+    }
+    config = searched.config.model_copy(update={"protocol": "nested", "strategy": "random"})
+    one = Searched(replace(searched, config=config), "judged")
+    one.__dict__["findings"] = Tried(trials, {})
+    return one
+
+
+def summary(one):
+    (paragraph,) = one.summary()
+    return paragraph.text
+
+
+def table(parts, caption):
+    (found,) = (part for part in parts if part.kind == "table" and part.caption.startswith(caption))
+    return [[cell.text for cell in row] for row in found.rows]
+
+
+class TestSearchesOfUnequalLength:
+    def test_genotypes_are_those_that_are_derived(self, cut):
+        one = cut(1, 3)
+        derived = derive(one.run, one.run.config.top)
+        rows = table(one.genotypes(), "Derived from cut")
+        assert [row[1:] for row in rows] == [[f"{found.weight:.3g}", *found.choices.values()] for found in derived]
+        assert f"After 1 to 3 of 3 epochs the best genotype is {derived[0].text}, with a joint weight of " in summary(
+            one
+        )
+
+    def test_pictures_over_the_epochs_say_where_they_end(self, cut):
+        parts = list(cut(2, 3).details())
+        (replay,) = (part for part in parts if part.kind == "replay")
+        assert replay.epochs == 2
+        assert any("end after 2 epochs, which all searches have" in getattr(part, "text", "") for part in parts)
+
+    def test_verdicts_are_of_the_last_epoch_of_each(self, cut):
+        one = cut(1, 3)
+        means = one.findings.mean(one.space)
+        for decision, winner, weight, *_ in table(one.details(), "What each decision"):
+            assert weight == f"{means[decision][winner]:.3f}"
+            assert means[decision][winner] == max(means[decision].values())
+
+
+def test_nothing_has_changed_or_stayed_after_one_epoch(cut):
+    text = summary(cut(1, 1))
+    assert "After 1 of 3 epochs the best genotype is" in text
+    assert "changed" not in text
+    assert "the same" not in text
+    assert text == text.strip()
+
+
+def test_a_finished_search_tells_since_when_its_best_genotype_is_the_same(searched):
+    text = summary(Searched(searched, "mine"))
+    assert text.startswith("mine is a search of rcn (56 genotypes) on tiny: strategy darts, protocol shared, 2 seeds")
+    assert f"the seeds' top 3 overlap by {searched.result['overlap']:.0%}. The best genotype " in text
+
+
+class TestJudgedOneByOne:
+    def test_the_best_is_named_with_what_it_was_judged_by(self, judged, space):
+        best = space.genotype("rcn-f")
+        assert f"Of 2 networks the best is {best.text}, with a validation UAR of 0.700" in summary(judged)
+        (first, second) = table(judged.details(), "The best genotypes")
+        assert first == ["1", "0.700", "1.000", "3", *best.choices.values()]
+        assert second[1] == "0.500"
+
+    def test_folds_count_that_chose_an_option(self, judged, space):
+        rows = table(judged.details(), "In how many folds")
+        expected = {}
+        for name, times in (("rcn-f", 2), ("rcn", 1)):
+            for pair in space.genotype(name).choices.items():
+                expected[pair] = expected.get(pair, 0) + times
+        assert {(decision, option): (folds, share) for decision, option, folds, share in rows} == {
+            pair: (str(times), f"{times / 3:.0%}") for pair, times in expected.items()
+        }
+
+
+def test_winners_of_searches_side_by_side(searched, cut):
+    found = winners([Searched(searched, "a"), cut(3, 3)])
+    first, second = [[cell.text for cell in row] for row in found.rows]
+    assert (first[0], second[0]) == ("a", "cut")
+    assert first[1:] == second[1:]
+    assert found.headings[:3] == ("search", "strategy", "protocol")

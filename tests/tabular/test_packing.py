@@ -1,0 +1,156 @@
+import json
+import shutil
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from nas_mer.data import Dataset
+from nas_mer.errors import UserError
+from nas_mer.runs import Choice, Compute, Nested, load_run, predictions, retrain
+from nas_mer.score import by_genotype, score
+from nas_mer.space import SearchSpace
+from nas_mer.tabular import networks, pack
+
+
+class TestNetworks:
+    def test_isomorphic_genotypes_are_one(self, branches):
+        assert branches.size == 4
+        assert [genotype.name for _, genotype in networks(branches)] == ["conv-conv", "conv-skip", "skip-skip"]
+
+    def test_names_begin_with_decisions_of_few_options(self):
+        names = {genotype.name for _, genotype in networks(SearchSpace.load("rcn"))}
+        assert len(names) == 56
+        assert {"standard-plain-none", "wide-shortcut-conv-r0"} < names
+
+    def test_a_space_that_is_too_large(self, branches):
+        with pytest.raises(UserError, match=r"branches.yaml: has 4 genotypes.*--limit \(now 3\)"):
+            networks(branches, limit=3)
+
+    def test_two_of_one_name(self, branches):
+        source = branches.source.replace("conv: [{op: conv}, relu], skip: skip", "x: skip, x-x: [{op: conv}, relu]")
+        clashing = SearchSpace.parse(source.partition("genotypes")[0], "clashing.yaml")
+        networks(clashing)  # x-x-x is one network, by either name
+        odd = source.replace("x-x: [{op: conv}, relu]", "x-x: [{op: conv}]", 1).partition("genotypes")[0]
+        with pytest.raises(UserError, match=r"odd.yaml: two genotypes would be called 'x-x-x'; rename"):
+            networks(SearchSpace.parse(odd, "odd.yaml"))
+
+
+def values(row):
+    """All numbers of a score."""
+    parts = [row.composite, *row.databases.values()]
+    return [(p.uar, p.uar_spread, p.uar_interval, p.uf1, p.uf1_spread, p.uf1_interval, p.samples) for p in parts]
+
+
+def edited(run, path, **changes):
+    """A copy of a run that was asked for something else."""
+    shutil.copytree(run.path, path)
+    asked = json.loads((path / "run.json").read_text())
+    asked["config"] |= changes
+    (path / "run.json").write_text(json.dumps(asked))
+    return load_run(path)
+
+
+class TestPack:
+    def test_scores_are_those_of_the_run(self, packed, retrained):
+        groups = by_genotype(predictions(retrained))
+        assert groups.keys() == {genotype.label for genotype in packed.genotypes}
+        for name, seeds in groups.items():
+            assert values(packed.score(name, resamples=200)) == values(score(*seeds, resamples=200))
+
+    def test_predictions_are_those_of_the_run(self, packed, retrained, tiny):
+        dataset = Dataset.load(tiny)
+        np.testing.assert_array_equal(packed.subjects, dataset.subjects)
+        np.testing.assert_array_equal(packed.labels, dataset.labels)
+        keys = [(f"{one.database}/{one.subject}", one.clip) for one in dataset.samples]
+        for said in predictions(retrained):
+            order = [said.keys().index(key) for key in keys]
+            found = packed.predictions(said.genotype, said.seed)
+            np.testing.assert_array_equal(found.predicted, said.predicted[order])
+            np.testing.assert_array_equal(found.logits, said.logits[order].astype(np.float16))
+
+    def test_folds_are_what_retraining_a_nested_search_gives(self, packed, retrained, branches, tiny, recipe, tmp_path):
+        subjects = ["alpha/s01", "alpha/s02", "beta/s01", "beta/s02"]
+        genotypes = [branches.genotype({"a": a, "b": b}) for a, b in (("conv", "skip"), ("skip", "skip"))]
+        chosen = dict(zip(subjects, genotypes * 2, strict=True))
+        folds = {subject: Choice(branches, genotype) for subject, genotype in chosen.items()}
+        nested = Nested("found", folds, retrained.config.dataset.fingerprint)
+        run = retrain([nested], tiny, recipe, tmp_path / "nested", compute=Compute(workers=1))
+        (theirs,) = predictions(run)
+        ours = packed.folds(chosen, seed=0)
+        for subject in subjects:  # clips are not called the same
+            rows = np.argsort(theirs.clips[theirs.subjects == subject])
+            said = theirs.logits[theirs.subjects == subject][rows].astype(np.float16)
+            np.testing.assert_array_equal(ours.logits[ours.subjects == subject], said)
+
+    def test_what_it_is_of(self, packed, retrained):
+        about = packed.about
+        assert about.recipe == retrained.config.recipe
+        assert about.dataset.fingerprint == retrained.config.dataset.fingerprint
+        assert about.versions == retrained.about["versions"]
+        assert about.command == "nas-mer benchmark run branches --data tiny --recipe RECIPE.yaml --seeds 2"
+
+    def test_neither_clips_nor_places_on_the_disk_are_in_it(self, packed, retrained, tiny):
+        text = json.dumps(packed.about.model_dump(mode="json")) + " ".join(packed.subjects)
+        clips = {sample.clip for sample in Dataset.load(tiny).samples}
+        assert not any(
+            word in text for word in chain(clips, map(str, tiny.parents), retrained.path.parts[1:]) if len(word) > 3
+        )
+
+    def test_several_runs_in_any_order(self, retrained, packed, tmp_path):
+        parts = [
+            edited(retrained, tmp_path / str(number), genotypes=names)
+            for number, names in enumerate((["skip-skip", "conv-skip"], ["conv-skip", "conv-conv"]))
+        ]
+        mirror = parts[1].path / "genotypes/conv-skip.yaml"  # the same network by its other genotype
+        mirror.write_text(mirror.read_text().replace("a: conv", "a: skip").replace("b: skip", "b: conv"))
+        packed.save(tmp_path / "one.npz")
+        for runs in (parts, parts[::-1]):
+            pack(runs, "branches-16").save(tmp_path / "two.npz")
+            assert (tmp_path / "two.npz").read_bytes() == (tmp_path / "one.npz").read_bytes()
+        with pytest.raises(UserError, match=r"without networks of branches that its table needs, such as conv-conv$"):
+            pack(parts[:1], "branches-16")
+
+    def test_a_network_of_which_two_runs_differ(self, branches, retrained, tiny, recipe, tmp_path):
+        mirrored = branches.genotype({"a": "skip", "b": "conv"}, name="mirrored")
+        other = retrain([(branches, mirrored)], tiny, recipe, tmp_path / "other", seeds=2, compute=Compute(workers=1))
+        with pytest.raises(
+            UserError, match=r"whole:conv-skip and .*other:mirrored are the same network and predict dif"
+        ):
+            pack([retrained, other], "branches-16")
+
+    def test_runs_that_differ_otherwise(self, retrained, tmp_path):
+        recipe = retrained.config.recipe.model_copy(update={"epochs": 7})
+        other = edited(retrained, tmp_path / "r", seeds=[1], recipe=recipe.model_dump(mode="json"))
+        with pytest.raises(UserError) as told:
+            pack([retrained, other], "branches-16")
+        first, second = str(told.value).splitlines()
+        assert "r: seeds 1, but 0, 1 in" in first
+        assert "r: recipe.epochs 7, but 2 in" in second
+
+    def test_genotypes_of_two_sizes(self, retrained, tmp_path):
+        other = edited(retrained, tmp_path / "r")
+        with (other.path / "genotypes/conv-skip.yaml").open("a") as file:
+            file.write("parameters: {size: 20}\n")
+        with pytest.raises(
+            UserError, match=r"one size, found \S+ of branches \w+, size 16; \S+ of branches \w+, size 20"
+        ):
+            pack([other], "branches-16")
+
+    def test_a_genotype_for_each_fold(self, retrained, tmp_path):
+        other = edited(retrained, tmp_path / "r")
+        (other.path / "genotypes/conv-skip.yaml").unlink()
+        (other.path / "genotypes/conv-skip").mkdir()
+        with pytest.raises(UserError, match=r"r: 'conv-skip' has a genotype for each fold; a table holds single ones"):
+            pack([other], "branches-16")
+
+    def test_what_is_not_trained_or_failed(self, retrained, tmp_path):
+        shutil.copytree(retrained.path, tmp_path / "run")
+        (tmp_path / "run/replicas/conv-skip/1/beta/s02.safetensors").unlink()
+        with pytest.raises(
+            UserError, match=r"run:conv-skip: has no prediction with seed 1 of beta/s02/again, beta/s02/"
+        ):
+            pack([load_run(tmp_path / "run")], "branches-16")
+        (tmp_path / "run/result.json").unlink()
+        with pytest.raises(UserError, match=r"run: is not finished; continue it with: nas-mer runs resume"):
+            pack([load_run(tmp_path / "run")], "branches-16")
