@@ -20,6 +20,7 @@ from nas_mer.cli.options import (
     GroupOption,
     JsonOption,
     OutOption,
+    RecipeOption,
     SeedsOption,
     SetOption,
     SpaceArgument,
@@ -40,7 +41,7 @@ app = typer.Typer(no_args_is_help=True)
 def benchmark_run(
     space: SpaceArgument,
     data: DatasetOption,
-    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")] = "default",
+    recipe: RecipeOption = "default",
     epochs: EpochsOption = None,
     databases: DatabasesOption = None,
     seeds: SeedsOption = 1,

@@ -117,7 +117,7 @@ def print_search(run: Any) -> None:
     if "decisions" in result:
         print_decisions(result["decisions"], searches)
     else:
-        print_trials(result, run)
+        print_trials(run)
     if result["overlap"] is not None:
         overlap = f"{result['overlap']:.0%} (Jaccard index, mean over pairs)"
         out.print(f"the {searches}' top {run.config.top} overlap by {overlap}")
@@ -148,8 +148,9 @@ def print_decisions(decisions: Any, searches: str) -> None:
     out.print(table)
 
 
-def print_trials(result: Any, run: Any) -> None:
+def print_trials(run: Any) -> None:
     """Print the best genotypes of a search that judged them one by one, and those that none beats."""
+    result = run.result
     out.print(
         f"strategy {run.config.strategy}: no architecture weights; {plural(result['tried'], 'network')} judged, "
         "the best:"

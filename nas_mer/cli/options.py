@@ -70,6 +70,7 @@ OutOption = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...", metavar="N")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="How many. [default: the recipe's]", metavar="N")]
+RecipeOption = Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")]
 DatabasesOption = Annotated[
     str | None,
     typer.Option("--databases", help="Train and test on these only, as in smic,casme2.", metavar="NAME,NAME"),

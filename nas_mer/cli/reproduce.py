@@ -17,7 +17,9 @@ from nas_mer.cli.options import (
     EpochsOption,
     GroupOption,
     JsonOption,
+    RecipeOption,
     WorkersOption,
+    recipe_of,
 )
 
 app = typer.Typer()
@@ -56,7 +58,7 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many seeds: 0, 1, ... [default: 3, with --quick 1]")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")] = "default",
+    recipe: RecipeOption = "default",
     epochs: EpochsOption = None,
     folder: Annotated[
         Path | None,
@@ -78,11 +80,8 @@ def reproduce(
     from nas_mer.compute import Compute
     from nas_mer.reproduce import plan, table
     from nas_mer.reproduce import reproduce as run_reproduce
-    from nas_mer.train import Recipe, load_recipe
 
-    chosen = load_recipe(recipe, Recipe)
-    if epochs is not None:
-        chosen = chosen.model_copy(update={"epochs": epochs})
+    chosen = recipe_of(recipe, epochs)
     place = folder or Path("runs") / (f"{name}-quick" if quick else name)
     planned = plan(name, data, chosen, place, seeds or (1 if quick else 3), quick, magnified)
     for setting, reason in planned.impossible.items():

@@ -142,8 +142,7 @@ def continue_choose(
                 write_tensors(place.file(run), packed(logits, {"failure": trained.failure}))
                 finished.add(place)
         if progress:
-            under_way = sum(place not in finished for place in task.keys)
-            done = len(finished) + under_way * heard.epoch / task.trainings[0].recipe.epochs
+            done = len(finished) + task.part(heard.epoch, finished)
             progress(done, len(trainings), f"{task}, epoch {heard.epoch}")
 
     train_all(missing, dataset, compute, hear)

@@ -190,8 +190,7 @@ def continue_retrain(
         for place, checkpoint in heard.checkpoints.items():
             write_tensors(place.checkpoint(run), checkpoint)
         if progress:
-            under_way = sum(place not in finished for place in task.keys)
-            done = len(finished) + under_way * heard.epoch / task.trainings[0].recipe.epochs
+            done = len(finished) + task.part(heard.epoch, finished)
             progress(done, total, f"{task}, epoch {heard.epoch}{standing}")
 
     def hear_values(place: Place, values: np.ndarray) -> None:

@@ -30,7 +30,7 @@ from nas_mer.score import (
     score_records,
     score_table,
 )
-from nas_mer.space import INPUT, Genotype, SearchSpace
+from nas_mer.space import Genotype, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Scored:
             genotype = self._genotypes.get(row.genotype)
             if genotype is None or genotype.space_hash != rcn.hash:
                 continue
-            sizes = {"size": rcn.graph.shapes[INPUT].height, **rcn.parameters, **genotype.parameters}
+            sizes = {**rcn.sizes, **genotype.parameters}
             if sizes["dropout"] != rcn.parameters["dropout"]:
                 continue
             names = [name for name, choices in rcn.named.items() if choices == genotype.choices]

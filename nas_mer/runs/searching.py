@@ -33,7 +33,7 @@ from nas_mer.runs.searched import (
 from nas_mer.runs.studies import run_studies
 from nas_mer.runs.supernets import train_supernets
 from nas_mer.runs.tensorboard import follow
-from nas_mer.search import STRATEGIES, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune
+from nas_mer.search import ONE_BY_ONE, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune
 from nas_mer.search.decided import overlap
 from nas_mer.search.tuning import Axis, Values, changed
 from nas_mer.space import Genotype, SearchSpace
@@ -105,10 +105,9 @@ def search(
         if storage is not None:
             raise UserError(f"--storage: strategy {strategy} keeps no study; leave it out")
         if tune or tuple(objectives) != ("uar",):
-            able = ", ".join(name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy))
             raise UserError(
                 f"{'--tune' if tune else '--objectives'}: strategy {strategy} trains one supernet for all genotypes; "
-                f"take one that trains them one by one: {able}"
+                f"take one that trains them one by one: {', '.join(ONE_BY_ONE)}"
             )
     config = SearchConfig(
         dataset=reference,

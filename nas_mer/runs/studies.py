@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,17 @@ from nas_mer.compute import Compute
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs.findings import Member
-from nas_mer.runs.folder import Progress, Run, maps_of
+from nas_mer.runs.folder import Progress, Run
 from nas_mer.runs.searched import SearchConfig, replicas_of, space_of, studies_of
 from nas_mer.runs.tensorboard import Metrics
+from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.search import SearchReplica, Trial
 from nas_mer.search.objectives import measured
 from nas_mer.search.study import Asked
 from nas_mer.search.supernets import average_recall
 from nas_mer.search.tuning import changed, in_words
-from nas_mer.space import INPUT, SearchSpace, same_ops
-from nas_mer.train import Group, Inputs, Recipe, Replica, train
-from nas_mer.workers import Report, Stopped
+from nas_mer.space import SearchSpace
+from nas_mer.train import Recipe, Replica
 
 
 def run_studies(
@@ -40,7 +40,6 @@ def run_studies(
     """
     space, replicas = space_of(run), replicas_of(dataset, run.config.seeds, run.config.protocol)
     studies = studies_of(run.path, run.config, space, replicas)
-    shared = (space, dataset, recipe, run.config.objectives)
     known = {member: study.trials() for member, study in studies.items()}
     done, total = sum(study.judged() for study in studies.values()), len(studies) * (run.config.trials or 0)
     best = max((trial for found in known.values() for trial in found.values()), key=_order, default=None)
@@ -54,52 +53,85 @@ def run_studies(
                         known[member][number] = trial
                         metrics.add(_line(member, number, trial))
 
-        while tasks := [_Task(m, asked, replicas[m]) for m, study in studies.items() for asked in study.batch()]:
-            for task, trial in compute.each(_judge, tasks, shared, None, same_ops()):
-                studies[task.member].tell(task.asked.number, trial)
-                done, best = done + 1, max(filter(None, (best, trial)), key=_order)
-                if progress:
-                    progress(done, total, f"{task.member}, {_in_words(trial)}; best so far: {_in_words(best)}")
+        def tell(key: _Key, trial: Trial) -> None:
+            nonlocal done, best
+            studies[key.member].tell(key.number, trial)
+            done, best = done + 1, max(filter(None, (best, trial)), key=_order)
+            if progress:
+                progress(done, total, f"{key.member}, {_in_words(trial)}; best so far: {_in_words(best)}")
+
+        while asked := {_Key(member, one.number): one for member, study in studies.items() for one in study.batch()}:
+            batch: dict[_Key, _Judged] = {}
+            for key, one in asked.items():
+                try:
+                    training = _training(key.member, one, space, recipe, replicas[key.member])
+                except UserError as error:
+                    tell(key, _trial(one, failure=str(error)))
+                else:
+                    values = measured(run.config.objectives, training.replica.graph, len(dataset.classes))
+                    batch[key] = _Judged(one, training, values)
+            _judge(batch, dataset, compute, tell)
             note()
         note()
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A genotype that a study asks for."""
+class _Key(NamedTuple):
+    """A trial of one search."""
 
     member: Member
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.member}, trial {self.number}"
+
+
+class _Judged(NamedTuple):
+    """A genotype that a study asks for, how it is trained, and what its graph alone tells of it."""
+
     asked: Asked
-    replica: SearchReplica
+    training: Training
+    measured: dict[str, float]
+
+
+def _training(member: Member, asked: Asked, space: SearchSpace, recipe: Recipe, halves: SearchReplica) -> Training:
+    """Return how a genotype is trained on one half of the samples, to be applied to the other.
+
+    Raises:
+        UserError: the space or the recipe cannot have what the genotype is tuned to.
+    """
+    space = space.with_parameters(**asked.parameters) if asked.parameters else space
+    genotype = space.genotype(asked.choices)
+    fold = member.fold or "none"
+    replica = Replica(genotype.digest, space.freeze(genotype), fold, halves.weights, halves.alphas, member.seed)
+    return Training(replica, changed(recipe, asked.recipe))
 
 
 def _judge(
-    task: _Task, report: Report, space: SearchSpace, dataset: Dataset, recipe: Recipe, objectives: tuple[str, ...]
-) -> Trial:
-    """Train a genotype on one half of the samples and apply it to the other."""
-    asked, halves = task.asked, task.replica
-    judged = partial(Trial, asked.choices, parameters=asked.parameters, recipe=asked.recipe)
-    try:
-        space = space.with_parameters(**asked.parameters) if asked.parameters else space
-        recipe = changed(recipe, asked.recipe)
-    except UserError as error:
-        return judged(failure=str(error))
-    genotype = space.genotype(asked.choices)
-    graph, fold = space.freeze(genotype), task.member.fold or "none"
-    inputs = Inputs.of(maps_of(dataset, graph.shapes[INPUT].height), recipe.normalise, recipe.augment)
-    replica = Replica(genotype.digest, graph, fold, halves.weights, halves.alphas, task.member.seed)
+    batch: Mapping[_Key, _Judged], dataset: Dataset, compute: Compute, tell: Callable[[_Key, Trial], None]
+) -> None:
+    """Train genotypes, and tell what each has come to as soon as it is known."""
+    told: set[_Key] = set()
 
-    def after_epoch(group: Group) -> None:
-        if report.stop():
-            raise Stopped
+    def hear(_: Task[_Key], heard: Heard[_Key]) -> None:
+        for key, trained in heard.trained.items():
+            if key in told:
+                continue
+            told.add(key)
+            one = batch[key]
+            if trained.failure:
+                tell(key, _trial(one.asked, failure=trained.failure))
+                continue
+            logits, labels = (
+                torch.from_numpy(part) for part in (trained.logits, dataset.labels[one.training.replica.test])
+            )
+            uar, loss = average_recall(logits, labels), float(F.cross_entropy(logits, labels))
+            tell(key, _trial(one.asked, valid_uar=uar, valid_loss=loss, measured=one.measured))
 
-    (trained,) = train([replica], after_epoch, inputs.to(report.device), recipe)
-    if trained.failure:
-        return judged(failure=trained.failure)
-    logits = torch.from_numpy(trained.logits)
-    labels = inputs.labels[torch.from_numpy(halves.alphas)].cpu()
-    uar, loss = average_recall(logits, labels), float(F.cross_entropy(logits, labels))
-    return judged(uar, loss, measured=measured(objectives, graph, inputs.classes))
+    train_all({key: one.training for key, one in batch.items()}, dataset, compute, hear)
+
+
+def _trial(asked: Asked, **found: Any) -> Trial:
+    return Trial(asked.choices, parameters=asked.parameters, recipe=asked.recipe, **found)
 
 
 def _line(member: Member, number: int, trial: Trial) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -48,6 +48,10 @@ class Task(Generic[KeyT]):
     def __str__(self) -> str:
         more = len(self.keys) - 1
         return f"{self.keys[0]}" + (f" and {more} more" if more else "")
+
+    def part(self, epoch: int, finished: Container[KeyT]) -> float:
+        """Return how many trainings those of its own that are not finished amount to after an epoch."""
+        return sum(key not in finished for key in self.keys) * epoch / self.trainings[0].recipe.epochs
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from nas_mer.search.bilevel import BilevelSearch
 from nas_mer.search.objectives import OBJECTIVES
 from nas_mer.search.recipe import SearchRecipe, load_search_recipe
-from nas_mer.search.strategies import STRATEGIES, Strategy, SupernetStrategy, TrialStrategy, find_strategy
+from nas_mer.search.strategies import ONE_BY_ONE, STRATEGIES, Strategy, SupernetStrategy, TrialStrategy, find_strategy
 from nas_mer.search.study import Study
 from nas_mer.search.supernets import Epoch, SearchReplica, Supernets
 from nas_mer.search.trials import Ranked, Trial, front, ranked
@@ -11,6 +11,7 @@ from nas_mer.search.tuning import Axis, read_tune
 
 __all__ = [
     "OBJECTIVES",
+    "ONE_BY_ONE",
     "STRATEGIES",
     "Axis",
     "BilevelSearch",

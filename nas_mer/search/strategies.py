@@ -218,6 +218,10 @@ STRATEGIES: dict[str, Strategy] = {
 }  # fmt: skip
 
 
+ONE_BY_ONE = tuple(name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy))
+"""The names of those that train genotypes one by one."""
+
+
 def find_strategy(name: str) -> Strategy:
     """Return a strategy by its name.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from nas_mer.errors import UserError
 from nas_mer.files import Node, did_you_mean, parse_yaml
-from nas_mer.space import INPUT, SearchSpace
+from nas_mer.space import SearchSpace
 from nas_mer.train.recipe import Part, Recipe
 
 if TYPE_CHECKING:
@@ -181,8 +181,7 @@ def in_words(value: Value) -> str:
 
 def _axis(name: str, text: str | None, space: SearchSpace, recipe: Recipe) -> Axis:
     """Return what a name with its values stands for."""
-    parameters = {"size": space.graph.shapes[INPUT].height, **space.parameters}
-    keys = dict(_keys(recipe))
+    parameters, keys = space.sizes, dict(recipe.leaves())
     if name not in parameters and name not in keys:
         known = did_you_mean(name, [*parameters, *keys])
         raise UserError(f"--tune: '{name}' is no parameter of space '{space.name}' and no key of the recipe{known}")
@@ -196,7 +195,7 @@ def _axis(name: str, text: str | None, space: SearchSpace, recipe: Recipe) -> Ax
         return Listed(name=name, of=of, values=space.tune[name])
     low, dots, high = text.partition("..")
     if dots:
-        return _between(name, of, (low, high), (parameters | keys)[name])
+        return _between(name, of, (low, high), {**keys, **parameters}[name])
     values = tuple(_value(name, part) for part in text.split(","))
     if len(set(map(in_words, values))) < len(values):
         raise UserError(f"--tune: {name}={text} has a value twice")
@@ -228,16 +227,6 @@ def _value(name: str, text: str) -> Value:
     if not isinstance(value, Value):
         raise UserError(f"--tune: '{name}' takes numbers, words, true, false and null, found '{text}'")
     return value
-
-
-def _keys(part: Part, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys of a recipe that hold no others, with their values."""
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        if isinstance(value, Part):
-            yield from _keys(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def _check(axes: Sequence[Axis], space: SearchSpace, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from nas_mer.errors import UserError
 from nas_mer.files import Node, did_you_mean, parse_yaml, read_yaml
 from nas_mer.space.decisions import Decisions, Rule, Weights
 from nas_mer.space.genotype import Genotype
-from nas_mer.space.graph import Graph
+from nas_mer.space.graph import INPUT, Graph
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.space.reader import complete, read
 from nas_mer.space.syntax import Parameters
@@ -111,6 +111,11 @@ class SearchSpace:
     def decisions(self) -> Mapping[str, tuple[str, ...]]:
         """The options of each decision."""
         return self.graph.decisions
+
+    @property
+    def sizes(self) -> Parameters:
+        """All sizes that it is built with: its parameters, and `size`, the side of its input."""
+        return {"size": self.graph.shapes[INPUT].height, **self.parameters}
 
     @property
     def size(self) -> int:

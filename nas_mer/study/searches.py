@@ -67,8 +67,8 @@ class Searched:
     def settings(self) -> dict[str, Any]:
         """What was asked for otherwise than the strategy's default recipe has it, by key."""
         strategy, config = strategy_of(self.run), self.run.config
-        default = _flat(strategy.accept(strategy.load("default")).model_dump(mode="json"))
-        asked = _flat(config.recipe.model_dump(mode="json"))
+        default = dict(strategy.accept(strategy.load("default")).leaves())
+        asked = dict(config.recipe.leaves())
         changed = {key: value for key, value in asked.items() if key not in default or default[key] != value}
         return changed | ({} if config.trials is None else {"trials": config.trials})
 
@@ -174,7 +174,7 @@ def _table(run: Run[SearchConfig], space: SearchSpace, name: str | None, size: i
 
 def _unlike(run: Run[SearchConfig], space: SearchSpace, table: Benchmark) -> Iterator[str]:
     """Iterate over what a run has searched and a table is not of."""
-    if (space.hash, _sizes(space)) != (table.space.hash, _sizes(table.space)):
+    if (space.hash, space.sizes) != (table.space.hash, table.space.sizes):
         yield (
             f"{run.path}: has searched {_described(space)}, but the table {table.name} is of "
             f"{_described(table.space)}; name the table of what was searched by --table, or search what the table is of"
@@ -193,17 +193,5 @@ def _unlike(run: Run[SearchConfig], space: SearchSpace, table: Benchmark) -> Ite
         )
 
 
-def _sizes(space: SearchSpace) -> dict[str, int | float | bool]:
-    return {"size": space.graph.shapes[INPUT].height, **space.parameters}
-
-
 def _described(space: SearchSpace) -> str:
-    return ", ".join([f"{space.name} ({space.hash})", *(f"{name} {value}" for name, value in _sizes(space).items())])
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested keys as `above.key`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return found
+    return ", ".join([f"{space.name} ({space.hash})", *(f"{name} {value}" for name, value in space.sizes.items())])

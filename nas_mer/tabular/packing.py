@@ -16,7 +16,7 @@ from nas_mer.data.tables import listed, plural, refuse
 from nas_mer.errors import UserError
 from nas_mer.runs import RetrainConfig, Run, predictions
 from nas_mer.runs.retraining import genotype_file, samples_of
-from nas_mer.space import INPUT, Genotype, SearchSpace, load_genotype
+from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.tabular.table import FORMAT, About, Benchmark, DatasetSource, SpaceSource, name_of
 from nas_mer.train import Recipe, load_recipe
@@ -203,8 +203,7 @@ def _asked(source: _Source) -> dict[str, Any]:
 
 def _described(space: SearchSpace) -> str:
     """Return what tells a space from others, and its sizes."""
-    sizes = {"size": space.graph.shapes[INPUT].height, **space.parameters}
-    return ", ".join([f"{space.name} {space.hash}", *(f"{name} {value}" for name, value in sizes.items())])
+    return ", ".join([f"{space.name} {space.hash}", *(f"{name} {value}" for name, value in space.sizes.items())])
 
 
 def _retrained(source: _Source) -> Iterator[_Retrained]:

@@ -28,7 +28,7 @@ from nas_mer.errors import UserError
 from nas_mer.files import Node, did_you_mean, replacing
 from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare, confusion, score, uar, uf1
 from nas_mer.score.tables import score_table
-from nas_mer.search import STRATEGIES, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
+from nas_mer.search import ONE_BY_ONE, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
 from nas_mer.search.strategies import TRIALS
 from nas_mer.search.study import open_storage
 from nas_mer.space import INPUT, Genotype, SearchSpace
@@ -388,8 +388,9 @@ class Benchmark:
         """
         way = find_strategy(strategy)
         if not isinstance(way, TrialStrategy):
-            fitting = [name for name, one in STRATEGIES.items() if isinstance(one, TrialStrategy)]
-            raise UserError(f"strategy {strategy} trains a supernet, which no table holds; take {', '.join(fitting)}")
+            raise UserError(
+                f"strategy {strategy} trains a supernet, which no table holds; take {', '.join(ONE_BY_ONE)}"
+            )
         if trials < 1 or seed < 0:
             raise UserError(f"trials must be at least 1 and the seed at least 0, found {trials} and {seed}")
         half, column = self.halves(seed)[1], seed % len(self.seeds)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,6 +23,15 @@ class Part(BaseModel):
     """A part of a recipe: fixed once made, and without keys that nobody knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over its keys that hold no others, as in `optimizer.learning_rate`, with their values."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Part):
+                yield from ((f"{name}.{key}", leaf) for key, leaf in value.leaves())
+            else:
+                yield name, value
 
 
 class Sgd(Part):

@@ -5,7 +5,7 @@ import pytest
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import load_run, nested_of, retrain, search
-from nas_mer.runs import studies as studies_module
+from nas_mer.runs import trainings as trainings_module
 from nas_mer.runs.pictures import draw_pareto, pareto_of
 from nas_mer.runs.retraining import genotype_file, recipe_of
 from nas_mer.search import strategies
@@ -72,13 +72,13 @@ def test_the_front_is_written_beside_the_best(tuned, kernels):
 
 def test_each_trial_sees_maps_and_recipe_of_its_own(kernels, tiny, recipe, tmp_path, alone, monkeypatch):
     seen = []
-    trained = studies_module.train
+    trained = trainings_module.train
 
-    def train(replicas, after_epoch, inputs, recipe):
+    def train(replicas, after_epoch, inputs, recipe, states):
         seen.append((inputs.size, inputs.normalise, recipe.normalise))
-        return trained(replicas, after_epoch, inputs, recipe)
+        return trained(replicas, after_epoch, inputs, recipe, states)
 
-    monkeypatch.setattr(studies_module, "train", train)
+    monkeypatch.setattr(trainings_module, "train", train)
     tune = ["size=8,10", "normalise=none,instance"]
     search(kernels, tiny, recipe, tmp_path / "run", compute=alone, strategy="random", tune=tune)
     assert set(seen) == {((size, size), kind, kind) for size in (8, 10) for kind in ("none", "instance")}
