@@ -43,6 +43,18 @@ class Descriptor(BaseModel, ABC):
     def describe(self, sample: NDArray[Any]) -> Features:
         """Return the features of one sample, `(D,)` float64."""
 
+    def check(self, dataset: Dataset) -> None:
+        """Check that a dataset has what is to be described, large enough for it.
+
+        Raises:
+            UserError: it has not.
+        """
+        first = self.inputs(dataset)[0]
+        try:
+            self.describe(first)
+        except UserError as error:
+            raise UserError(f"dataset '{dataset.name}': {self.kind} cannot describe it: {error}") from None
+
     def features(self, inputs: NDArray[Any]) -> Features:
         """Return the features of N samples, `(N, D)` float64, each by itself."""
         return np.stack([self.describe(sample) for sample in inputs])
@@ -67,7 +79,7 @@ def block_histograms(
     """
     height, width = codes.shape[-2:]
     if min(height, width) < blocks:
-        raise UserError(f"{width} x {height} pixels have no {blocks} x {blocks} blocks; take fewer blocks")
+        raise UserError(f"{width} x {height} pixels have no {blocks} x {blocks} blocks; set blocks to {min(height, width)} at most")
     rows, columns = np.arange(height) * blocks // height, np.arange(width) * blocks // width
     places = (rows[:, None] * blocks + columns) * bins + codes
     counts = np.bincount(places.ravel(), None if weights is None else weights.ravel(), blocks * blocks * bins)

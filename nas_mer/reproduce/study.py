@@ -314,7 +314,7 @@ def _obstacle(setting: Setting, dataset: Dataset, magnified: Path | None) -> str
         return str(error)
     try:
         if setting.genotype in DESCRIPTORS:
-            find_descriptor(setting.genotype).inputs(dataset)
+            find_descriptor(setting.genotype).check(dataset)
         else:
             _network(setting)
     except UserError as error:

@@ -113,7 +113,7 @@ def retrain(
     folds = loso_folds(data)  # before a run is made: can it be split?
     handcrafted: dict[str, AnyDescriptor] = {one.kind: one for one in descriptors}
     for descriptor in descriptors:
-        descriptor.inputs(data)  # and does it have what is to be described?
+        descriptor.check(data)  # and can it be described?
         if descriptor.takes == "clips":
             reference = reference.model_copy(update={"clips": data.clips_fingerprint})
     named = distinctly_named([one for one in genotypes if not isinstance(one, Nested)])

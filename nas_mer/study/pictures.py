@@ -19,7 +19,8 @@ from nas_mer.view.sheet import GAP, LINE, MARGIN, TICKS, Entry, Sheet, bare, col
 _PANEL = 1.45, 1.1  # the least width and the height of a panel of ranks
 _ROW = 0.22  # of a run
 _COST = 2.9  # the height of regret against cost
-_BESIDE = 0.09  # from a point to the next of the same cost
+_BESIDE = 0.09  # from a point to the next of the same cost, if they are few
+_CROWD = 0.4  # that all of one cost may take
 _DECADE = 1.2  # from 1,000 to 10,000, if there is to be a number between
 _AXIS = 0.4  # the numbers of an upright axis and what it shows
 
@@ -188,7 +189,7 @@ def _side_by_side(axes: Axes, steps: Sequence[float], width: float) -> list[floa
     """Return costs moved so that their points do not hide each other, on an axis of some inches."""
     low, high = axes.get_xlim()
     scale = width / math.log(high / low)
-    places = apart([scale * math.log(cost / low) for cost in steps], _BESIDE, 0, width)
+    places = apart([scale * math.log(cost / low) for cost in steps], min(_BESIDE, _CROWD / len(steps)), 0, width)
     return [low * math.exp(place / scale) for place in places]
 
 
