@@ -25,8 +25,9 @@ from nas_mer.runs.tensors import read_tensors
 from nas_mer.workers import Stopped
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-# A node that is killed is noticed after three seconds instead of a quarter of a minute.
-SYSTEM = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+# A node that is killed is noticed after ten seconds instead of a quarter of a minute. With fewer a live one that other
+# tests keep from answering would be taken for dead.
+SYSTEM = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 10}
 LOCAL = Compute(workers=1, device="cpu", checkpoint_every=3600)
 RAY = Compute(engine="ray", device="cpu", checkpoint_every=3600)
 
