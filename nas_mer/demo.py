@@ -14,10 +14,10 @@ from nas_mer.errors import UserError
 from nas_mer.files import SCRATCH
 from nas_mer.report import write_report
 from nas_mer.runs.folder import Progress, Run
-from nas_mer.runs.pictures import draw_weight_history, draw_weights
-from nas_mer.runs.retraining import RetrainConfig, retrain
-from nas_mer.runs.searched import SearchConfig
-from nas_mer.runs.searching import search
+from nas_mer.runs.retrainings.retraining import RetrainConfig, retrain
+from nas_mer.runs.searches.config import SearchConfig
+from nas_mer.runs.searches.pictures import draw_weight_history, draw_weights
+from nas_mer.runs.searches.searching import search
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace, load_genotype
 from nas_mer.train import Recipe, load_recipe

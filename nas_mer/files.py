@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import os
@@ -19,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nas_mer.errors import UserError
+from nas_mer.words import did_you_mean
 
 Key = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -94,15 +94,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); it may have been cut short") from None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the nearest of the known words, or `"; known: a, b, ..."`."""
-    names = sorted(map(str, known))
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known: {', '.join(names)}" if names else ""
 
 
 def key_path(path: Key) -> str:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from nas_mer.errors import UserError
 from nas_mer.files import (
     describe,
-    did_you_mean,
     key_path,
     parse_yaml,
     read_json,
@@ -352,9 +351,6 @@ class TestInto:
 
 
 def test_words_for_messages():
-    assert did_you_mean("surprize", ["surprise", "negative"]) == "; did you mean 'surprise'?"
-    assert did_you_mean("xyz", ["b", "a"]) == "; known: a, b"
-    assert did_you_mean("xyz", []) == ""
     assert key_path(("states", "r1", "from", 0)) == "states.r1.from[0]"
     assert key_path((0, "a")) == "[0].a"
     assert describe(None) == "nothing"

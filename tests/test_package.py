@@ -15,6 +15,7 @@ from nas_mer.tabular import shipped_tables
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     "errors",
+    "words",
     "files",
     "workers",
     "cluster",

@@ -30,9 +30,9 @@ from nas_mer.cli.options import (
     parameters_of,
     recipe_of,
 )
-from nas_mer.data.tables import plural
 from nas_mer.errors import UserError
 from nas_mer.space import SearchSpace
+from nas_mer.words import plural
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -16,9 +16,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nas_mer.data.tables import listed, plural
 from nas_mer.space import Genotype
 from nas_mer.space.genotype import in_words
+from nas_mer.words import listed, plural
 
 # What a user named is shown as it is, without a look for markup in it.
 out = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False)
@@ -247,7 +247,7 @@ def print_genotypes(genotypes: list[Genotype], run: Path) -> None:
 
 def print_scores(runs: list[Any], detail: bool = False, published: bool = False, average: bool = False) -> None:
     """Print the scores of retraining runs, what they lack, and what the paper reports of the same."""
-    from nas_mer.runs.scored import Scored
+    from nas_mer.runs.retrainings.scored import Scored
     from nas_mer.score import class_table, score_table
 
     for scored in (Scored(run, average=average) for run in runs):

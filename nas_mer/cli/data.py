@@ -11,7 +11,7 @@ import typer
 from nas_mer.cli.console import out, print_dataset, print_json, print_prepared, print_release, progress_bar
 from nas_mer.cli.options import BoxOption, DeviceOption, JsonOption, WorkersOption, assigned, box_of
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -13,7 +13,6 @@ import typer
 
 from nas_mer.errors import UserError
 from nas_mer.files import parse_yaml
-from nas_mer.handcrafted import DESCRIPTORS
 from nas_mer.space import Genotype, SearchSpace, find_genotype, load_genotype
 
 if TYPE_CHECKING:
@@ -194,6 +193,8 @@ def find_genotypes(
     name: str, space: Path | None, parameters: dict[str, int | float | bool]
 ) -> list[tuple[SearchSpace, Genotype]]:
     """Return the genotypes that a file, a name or a search run stands for, at other sizes if some are given."""
+    from nas_mer.handcrafted import DESCRIPTORS
+
     path = Path(name)
     if (path / "run.json").is_file():
         found = [load_genotype(file, space) for file in (path / "genotypes").glob("*.yaml")]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nas_mer.cli.console import note, out, print_json
 from nas_mer.cli.options import BoxOption, JsonOption, box_of, run_and_genotype
-from nas_mer.data.tables import plural
+from nas_mer.words import plural
 
 app = typer.Typer()
 
@@ -53,7 +53,7 @@ def predict(
     from nas_mer.runs import load_run
     from nas_mer.runs.predicting import draw_prediction, find_case
     from nas_mer.runs.predicting import predict as ask
-    from nas_mer.runs.retraining import genotype_of
+    from nas_mer.runs.retrainings.retraining import genotype_of
     from nas_mer.view import check_suffix
 
     if figure is not None:

@@ -72,7 +72,7 @@ def score(
     are one table; in CSV each genotype, seed (or mean) and database is a row with unrounded numbers.
     """
     from nas_mer.runs import load_run
-    from nas_mer.runs.scored import Scored, scores_as_json, scores_grid, scores_records
+    from nas_mer.runs.retrainings.scored import Scored, scores_as_json, scores_grid, scores_records
     from nas_mer.score import class_table
     from nas_mer.score.records import FIELDS
 
@@ -177,9 +177,9 @@ def graph(
 def _draw_run(path: Path, genotype: str | None, view: View | None, file: Path) -> None:
     """Draw a view of a run, or of one of its genotypes."""
     from nas_mer.runs import load_run
-    from nas_mer.runs.pictures import draw_pareto, draw_weight_history, draw_weights
-    from nas_mer.runs.score_pictures import RETRAIN_VIEWS
-    from nas_mer.runs.scored import Scored
+    from nas_mer.runs.retrainings.pictures import RETRAIN_VIEWS
+    from nas_mer.runs.retrainings.scored import Scored
+    from nas_mer.runs.searches.pictures import draw_pareto, draw_weight_history, draw_weights
     from nas_mer.view import check_suffix, save
     from nas_mer.view.exchange import FORMATS
 
@@ -226,8 +226,8 @@ def _is_space(what: str) -> bool:
 def _predictions_of(what: str, average_seeds: bool) -> list[Any]:
     """Return the predictions, of all seeds or of their average, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
     from nas_mer.runs import load_run
-    from nas_mer.runs.retraining import genotype_of
-    from nas_mer.runs.scored import Scored
+    from nas_mer.runs.retrainings.retraining import genotype_of
+    from nas_mer.runs.retrainings.scored import Scored
 
     path, name = run_and_genotype(what)
     run = load_run(path, "retrain")

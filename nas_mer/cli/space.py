@@ -8,8 +8,8 @@ from rich.text import Text
 
 from nas_mer.cli.console import out, print_json
 from nas_mer.cli.options import JsonOption, SetOption, SpaceArgument, parameters_of
-from nas_mer.data.tables import plural
 from nas_mer.space import OPS, SearchSpace
+from nas_mer.words import plural
 
 app = typer.Typer(no_args_is_help=True)
 

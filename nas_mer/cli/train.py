@@ -47,10 +47,9 @@ from nas_mer.cli.options import (
     parameters_of,
     recipe_of,
 )
-from nas_mer.data.tables import plural
 from nas_mer.errors import UserError
-from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.space import SearchSpace
+from nas_mer.words import plural
 
 app = typer.Typer()
 
@@ -187,7 +186,7 @@ def derive(
     """
     from nas_mer.runs import derive as derive_genotypes
     from nas_mer.runs import load_run
-    from nas_mer.runs.searching import genotype_as_json
+    from nas_mer.runs.searches.searching import genotype_as_json
 
     found = load_run(run, "search")
     genotypes = derive_genotypes(found, top)
@@ -281,6 +280,7 @@ def retrain(
     Each subject is held out once (leave-one-subject-out, LOSO). The handcrafted descriptors lbp-top and bi-woof are
     scored likewise, with a linear support vector machine.
     """
+    from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
     from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import retrain as run_retrain
 

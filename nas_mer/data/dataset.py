@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from nas_mer import __version__
-from nas_mer.data.tables import listed, read_rows, refuse
-from nas_mer.errors import UserError
-from nas_mer.files import Node, did_you_mean, read_json, replacing, write_json
+from nas_mer.data.tables import read_rows
+from nas_mer.errors import UserError, refuse
+from nas_mer.files import Node, read_json, replacing, write_json
+from nas_mer.words import did_you_mean, listed
 
 CLASSES = ("negative", "positive", "surprise")
 """The classes of the MEGC2019 composite, in the order of its labels 0, 1, 2."""

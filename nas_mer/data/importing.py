@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from nas_mer.data.dataset import CLASSES, COLUMNS, Dataset, Sample, alike
 from nas_mer.data.images import decoded
-from nas_mer.data.tables import listed, read_rows, refuse
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.data.tables import read_rows
+from nas_mer.errors import UserError, refuse
+from nas_mer.words import did_you_mean, listed
 
 Key = tuple[str, str, str]
 

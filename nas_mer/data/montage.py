@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from nas_mer.data.dataset import CHANNELS, Dataset
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, replacing
+from nas_mer.files import replacing
+from nas_mer.words import did_you_mean
 
 Colours = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas_mer.data.dataset import Dataset
-from nas_mer.data.tables import listed, refuse
-from nas_mer.errors import UserError
+from nas_mer.errors import UserError, refuse
+from nas_mer.words import listed
 
 Indices = NDArray[np.int64]
 

@@ -1,14 +1,14 @@
-"""CSV files read with the place of every row; lists and counts in words."""
+"""CSV files read with the place of every row."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.errors import UserError, refuse
+from nas_mer.words import did_you_mean, listed
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,3 @@ def read_rows(path: Path, columns: Sequence[str], *, headerless: bool = False) -
         ]
     )
     return [Row(f"{path}:{number}", dict(zip(header, cells, strict=True))) for number, cells in lines]
-
-
-def listed(items: Iterable[object], limit: int = 10) -> str:
-    """Return `a, b, c`, ended with `and N more` after `limit` items."""
-    names = [str(item) for item in items]
-    rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
-    return ", ".join(names[:limit] + rest)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `1 genotype` or `1,000 genotypes`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def refuse(problems: Sequence[str], limit: int = 10) -> None:
-    """Raise a `UserError` that gives up to `limit` problems, a line each, if there are any."""
-    if problems:
-        rest = [f"and {len(problems) - limit} more"] if len(problems) > limit else []
-        raise UserError("\n".join([*problems[:limit], *rest]))

@@ -79,7 +79,8 @@ def block_histograms(
     """
     height, width = codes.shape[-2:]
     if min(height, width) < blocks:
-        raise UserError(f"{width} x {height} pixels have no {blocks} x {blocks} blocks; set blocks to {min(height, width)} at most")
+        most = min(height, width)
+        raise UserError(f"{width} x {height} pixels have no {blocks} x {blocks} blocks; set blocks to {most} at most")
     rows, columns = np.arange(height) * blocks // height, np.arange(width) * blocks // width
     places = (rows[:, None] * blocks + columns) * bins + codes
     counts = np.bincount(places.ravel(), None if weights is None else weights.ravel(), blocks * blocks * bins)

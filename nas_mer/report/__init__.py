@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.files import write_text
 from nas_mer.report.page import page
 from nas_mer.report.story import story
 from nas_mer.runs import Run
 from nas_mer.runs.folder import distinct_names
+from nas_mer.words import listed
 
 __all__ = ["write_report"]
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from nas_mer.data.tables import listed, plural
 from nas_mer.errors import UserError
 from nas_mer.report.document import Cell, Paragraph, Part, Picture, Table, told
 from nas_mer.runs import RetrainConfig, Run
-from nas_mer.runs.score_pictures import RETRAIN_VIEWS
-from nas_mer.runs.scored import Scored
+from nas_mer.runs.retrainings.pictures import RETRAIN_VIEWS
+from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.score import Comparison, Difference, Interval, Score, ScoreRow, compare
 from nas_mer.score.tables import p_in_words
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.genotype import in_words
+from nas_mer.words import listed, plural
 
 
 class _View(NamedTuple):

@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
-from nas_mer.data.tables import plural
 from nas_mer.errors import UserError
 from nas_mer.report.document import Cell, Paragraph, Part, Picture, Replay, Table
 from nas_mer.runs import Run, SearchConfig, space_of
-from nas_mer.runs.findings import SHOWN, Findings, History, Tried
-from nas_mer.runs.searched import findings
-from nas_mer.runs.searching import shares
+from nas_mer.runs.searches.config import findings
+from nas_mer.runs.searches.findings import SHOWN, Findings, History, Tried
+from nas_mer.runs.searches.searching import shares
 from nas_mer.search import Ranked, SearchRecipe
 from nas_mer.search.decided import Verdict
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view import Course, architecture_figure, course, history_figure
+from nas_mer.words import plural
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import numpy as np
 import yaml
 
 from nas_mer.data import montage_figure
-from nas_mer.data.tables import plural
 from nas_mer.report.document import Heading, Paragraph, Part, Picture, Section, Source, Table, told
 from nas_mer.report.retrainings import Retrained, side_by_side
 from nas_mer.report.searches import Searched, winners
@@ -18,6 +17,7 @@ from nas_mer.runs import Run
 from nas_mer.runs.folder import DatasetReference, distinct_names
 from nas_mer.space import SearchSpace
 from nas_mer.view import architecture_figure
+from nas_mer.words import plural
 
 
 def story(runs: Sequence[Run[Any]]) -> list[Section]:

@@ -29,17 +29,16 @@ from sqlalchemy.exc import DatabaseError
 
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset, loso_folds
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
 from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.reproduce.experiments import EXPERIMENTS, Experiment, Setting
 from nas_mer.runs import Progress, load_run, resume, retrain
-from nas_mer.runs.retraining import places_of
-from nas_mer.runs.scored import Scored
+from nas_mer.runs.retrainings.retraining import places_of
+from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.score import ScoreRow
 from nas_mer.space import Genotype, SearchSpace, find_genotype
 from nas_mer.train import Recipe
+from nas_mer.words import did_you_mean, listed
 
 _STUDY = "study.db"
 _NAME = "reproduction"  # of the study in it

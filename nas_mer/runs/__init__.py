@@ -9,9 +9,9 @@ from nas_mer.errors import UserError
 from nas_mer.runs.choosing import ChooseConfig, choose, chosen_of, continue_choose
 from nas_mer.runs.folder import Kind, Progress, Run, new_run_path, open_run
 from nas_mer.runs.nested import Choice, Nested, nested_of
-from nas_mer.runs.retraining import RetrainConfig, continue_retrain, predictions, retrain
-from nas_mer.runs.searched import SearchConfig, history, mean_weights, space_of
-from nas_mer.runs.searching import continue_search, derive, search
+from nas_mer.runs.retrainings.retraining import RetrainConfig, continue_retrain, predictions, retrain
+from nas_mer.runs.searches.config import SearchConfig, history, mean_weights, space_of
+from nas_mer.runs.searches.searching import continue_search, derive, search
 
 __all__ = [
     "Choice",

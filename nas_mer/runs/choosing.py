@@ -23,17 +23,17 @@ import torch
 
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset, loso_folds, subject_parts
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.files import sweep
 from nas_mer.runs.folder import Config, DatasetReference, Progress, Run, check_input, create_run
 from nas_mer.runs.nested import Choice, Nested
-from nas_mer.runs.retraining import distinctly_named, write_genotypes
+from nas_mer.runs.retrainings.retraining import distinctly_named, write_genotypes
 from nas_mer.runs.tensors import packed, read_tensor, write_tensors
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.score import confusion, uar, uf1
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.train import Recipe, Replica
+from nas_mer.words import listed
 
 LEAST_GROUPS = 3
 """With fewer there is nobody left to train on."""

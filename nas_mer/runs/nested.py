@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nas_mer.data import Fold
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.runs.folder import Run
-from nas_mer.runs.searched import SearchConfig, space_of
+from nas_mer.runs.searches.config import SearchConfig, space_of
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.train import Recipe, load_recipe
+from nas_mer.words import listed
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,10 @@ from nas_mer.data.dataset import alike, resized
 from nas_mer.data.flow import Floats
 from nas_mer.data.frames import Preparation, in_form_of, is_told, map_of, paired, read_footage, thumbnail
 from nas_mer.data.importing import read_map
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
 from nas_mer.nn import Activation, Network, activation
 from nas_mer.runs.folder import Run
-from nas_mer.runs.retraining import (
+from nas_mer.runs.retrainings.retraining import (
     Place,
     RetrainConfig,
     genotype_file,
@@ -40,6 +38,7 @@ from nas_mer.space import INPUT, Graph, load_genotype
 from nas_mer.train.batches import Normaliser
 from nas_mer.train.states import part
 from nas_mer.view import Look, look_figure, save
+from nas_mer.words import did_you_mean, listed
 from nas_mer.workers import one_thread
 
 

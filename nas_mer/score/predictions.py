@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
+from nas_mer.words import listed
 
 _DTYPES = {
     "databases": np.str_,

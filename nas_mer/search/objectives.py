@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
 from nas_mer.nn import Network
 from nas_mer.search.cost import operations
 from nas_mer.space import INPUT, Graph
+from nas_mer.words import did_you_mean
 from nas_mer.workers import one_thread
 
 WARM_UP, PASSES = 10, 50

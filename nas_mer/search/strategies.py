@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
 from nas_mer.search.bilevel import BilevelSearch
 from nas_mer.search.cost import sample_steps, training_steps, tuned
 from nas_mer.search.fair import FairSearch
@@ -26,6 +25,7 @@ from nas_mer.search.tuning import Axis
 from nas_mer.search.weight_sharing import WeightSharing
 from nas_mer.space import SearchSpace
 from nas_mer.train.recipe import Recipe, load_recipe
+from nas_mer.words import did_you_mean
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, did_you_mean, parse_yaml
+from nas_mer.files import Node, parse_yaml
 from nas_mer.space import SearchSpace
 from nas_mer.train.recipe import Part, Recipe
+from nas_mer.words import did_you_mean
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, describe, did_you_mean
+from nas_mer.files import Node, describe
 from nas_mer.space.decisions import Rule
 from nas_mer.space.graph import Graph
 from nas_mer.space.states import StateReader
@@ -28,6 +28,7 @@ from nas_mer.space.syntax import (
     number_of,
     parts_of,
 )
+from nas_mer.words import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, did_you_mean, parse_yaml, read_yaml
+from nas_mer.files import Node, parse_yaml, read_yaml
 from nas_mer.space.decisions import Decisions, Rule, Weights
 from nas_mer.space.genotype import Genotype
 from nas_mer.space.graph import INPUT, Graph
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.space.reader import complete, read
 from nas_mer.space.syntax import Parameters
+from nas_mer.words import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import networkx as nx
 
-from nas_mer.files import Node, describe, did_you_mean
+from nas_mer.files import Node, describe
 from nas_mer.space.decisions import Rule
 from nas_mer.space.graph import INPUT, Choice, Edge, Graph, Hop, Inputs, Module, Op, Repetition, State, is_none
 from nas_mer.space.ops import OPS, Shape
@@ -35,6 +35,7 @@ from nas_mer.space.syntax import (
     number_of,
     parts_of,
 )
+from nas_mer.words import did_you_mean
 
 T = TypeVar("T")
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_mer.data.tables import listed, refuse
-from nas_mer.errors import UserError
+from nas_mer.errors import UserError, refuse
 from nas_mer.runs import Run, SearchConfig, load_run, space_of
-from nas_mer.runs.findings import Findings, Member
 from nas_mer.runs.folder import distinct_names
-from nas_mer.runs.searched import findings, read_state, replicas_of, strategy_of
+from nas_mer.runs.searches.config import findings, read_state, replicas_of, strategy_of
+from nas_mer.runs.searches.findings import Findings, Member
 from nas_mer.search import SearchRecipe, SearchReplica, SupernetStrategy
 from nas_mer.search.cost import training_steps
 from nas_mer.space import INPUT, Genotype, SearchSpace
 from nas_mer.tabular import Benchmark, find_benchmark, shipped_tables
 from nas_mer.train import Recipe
+from nas_mer.words import listed
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_mer.data.tables import listed, plural, refuse
-from nas_mer.errors import UserError
+from nas_mer.errors import UserError, refuse
 from nas_mer.runs import RetrainConfig, Run, predictions
-from nas_mer.runs.retraining import genotype_file, samples_of
+from nas_mer.runs.retrainings.retraining import genotype_file, samples_of
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.tabular.table import FORMAT, About, Benchmark, DatasetSource, SpaceSource, name_of
 from nas_mer.train import Recipe, load_recipe
 from nas_mer.train.recipe import RECIPES
+from nas_mer.words import listed, plural
 
 LIMIT = 200
 """How many genotypes a space may have if no other number is asked for."""

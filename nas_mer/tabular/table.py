@@ -23,9 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import log_softmax
 
 from nas_mer.data import Dataset, Sample, bilevel_halves
-from nas_mer.data.tables import listed, plural, refuse
-from nas_mer.errors import UserError
-from nas_mer.files import Node, did_you_mean, replacing
+from nas_mer.errors import UserError, refuse
+from nas_mer.files import Node, replacing
 from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare, confusion, score, uar, uf1
 from nas_mer.score.tables import score_table
 from nas_mer.search import ONE_BY_ONE, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
@@ -35,6 +34,7 @@ from nas_mer.space import INPUT, Genotype, SearchSpace
 from nas_mer.space.genotype import in_words
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.train import Recipe
+from nas_mer.words import did_you_mean, listed, plural
 
 FORMAT: Literal[1] = 1
 """The format of the files that are written and read."""

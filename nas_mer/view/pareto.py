@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
-from nas_mer.data.tables import plural
 from nas_mer.search import OBJECTIVES, Ranked, front
 from nas_mer.search.tuning import in_words
 from nas_mer.space.genotype import in_words as choices_in_words
 from nas_mer.view.figures import FAINT, GREY, INK, SMALL, Okabe, text_width, tint, wrap
 from nas_mer.view.sheet import GAP, LINE, MARGIN, TICKS, Entry, Sheet, bare, columns_for
+from nas_mer.words import plural
 
 # Inches.
 _LEAST, _HEIGHT = 2.1, 2.3  # of a panel, its ticks' numbers beside it included

@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ET
 import cv2
 import pytest
 
-from nas_mer.runs import load_run, score_pictures
+from nas_mer.runs import load_run
+from nas_mer.runs.retrainings import pictures as score_pictures
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from nas_mer.data.tables import listed, read_rows, refuse
+from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError
 
 
@@ -55,11 +55,3 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"x\.csv: not readable as CSV"):
         read_rows(tmp_path / "x.csv", ("a",))
-
-
-def test_long_lists_are_cut():
-    assert listed("abc") == "a, b, c"
-    assert listed(range(13)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 3 more"
-    refuse([])
-    with pytest.raises(UserError, match=r"^a\nb\nand 1 more$"):
-        refuse(["a", "b", "c"], limit=2)

@@ -5,7 +5,7 @@ import pytest
 
 from nas_mer.report.searches import Searched, winners
 from nas_mer.runs import derive, load_run
-from nas_mer.runs.findings import Member, Tried
+from nas_mer.runs.searches.findings import Member, Tried
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 from nas_mer.search import Trial
 

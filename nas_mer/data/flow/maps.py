@@ -9,7 +9,7 @@ import numpy as np
 
 from nas_mer.data.flow.methods import Floats, Frame, optical_flow
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean
 
 StrainForm = Literal["paper", "symmetric"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nas_mer.data.flow.lorentzian import lorentzian
 from nas_mer.data.images import grey
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean
 
 Floats = NDArray[np.float32]
 Frame = NDArray[np.uint8]

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from nas_mer.data.flow import Floats, Frame
 from nas_mer.data.images import grey
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean
 
 _SMALLEST = 16  # pixels a side
 _GRID = (8, 10)  # columns and rows to which the paper's method reduces a face

@@ -12,7 +12,7 @@ import numpy as np
 from nas_mer.data.dataset import Sample
 from nas_mer.data.flow import Frame
 from nas_mer.data.images import decoded
-from nas_mer.data.tables import refuse
+from nas_mer.errors import refuse
 
 
 @dataclass(frozen=True)

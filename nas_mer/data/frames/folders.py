@@ -13,8 +13,8 @@ from pathlib import Path
 from nas_mer.data.dataset import alike
 from nas_mer.data.frames.layout import IMAGES, Layout
 from nas_mer.data.frames.workbooks import SUFFIXES
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
+from nas_mer.words import listed
 
 Key = tuple[str, str]
 

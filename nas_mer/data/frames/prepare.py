@@ -33,9 +33,9 @@ from nas_mer.data.frames.register import Registered, register
 from nas_mer.data.frames.release import Release
 from nas_mer.data.images import grey
 from nas_mer.data.importing import check_labels
-from nas_mer.data.tables import refuse
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, disk_is_full, replacing
+from nas_mer.errors import UserError, refuse
+from nas_mer.files import disk_is_full, replacing
+from nas_mer.words import did_you_mean
 from nas_mer.workers import cores, each
 
 THUMBNAIL = 96

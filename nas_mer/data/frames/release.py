@@ -17,9 +17,9 @@ from nas_mer.data.frames.clips import Clip
 from nas_mer.data.frames.folders import Folder, Key, Tree, look_through, sort_into_forms
 from nas_mer.data.frames.layout import LAYOUTS, Form, Layout, load_layout
 from nas_mer.data.frames.workbooks import SUFFIXES, read_table
-from nas_mer.data.tables import Row, listed, refuse
-from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.data.tables import Row
+from nas_mer.errors import UserError, refuse
+from nas_mer.words import did_you_mean, listed
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from openpyxl import load_workbook
 
-from nas_mer.data.tables import Row, listed
+from nas_mer.data.tables import Row
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean, listed
 
 SUFFIXES = (".xlsx", ".csv")
 """The suffixes of the tables that can be read."""

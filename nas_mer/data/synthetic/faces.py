@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas_mer.data.synthetic.portrait import Face, bust, cells, patches, portrait, sample
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean
+from nas_mer.words import did_you_mean
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.runs.predicting import activation_figure
-from nas_mer.runs.scored import Scored
+from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.view import confusion_figure, differences_figure, ranks_figure, scores_figure, subjects_figure
+from nas_mer.words import listed
 
 
 @dataclass(frozen=True)

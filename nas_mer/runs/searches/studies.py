@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.runs.findings import Member
 from nas_mer.runs.folder import Progress, Run
-from nas_mer.runs.searched import SearchConfig, replicas_of, space_of, studies_of
+from nas_mer.runs.searches.config import SearchConfig, replicas_of, space_of, studies_of
+from nas_mer.runs.searches.findings import Member
 from nas_mer.runs.tensorboard import Metrics
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.search import SearchReplica, Trial

@@ -32,11 +32,10 @@ from pydantic import Field
 from nas_mer.compute import Compute
 from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
-from nas_mer.data.tables import listed, read_rows
+from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError
-from nas_mer.files import did_you_mean, replacing, sweep, write_text, write_yaml
+from nas_mer.files import replacing, sweep, write_text, write_yaml
 from nas_mer.handcrafted import AnyDescriptor
-from nas_mer.runs.fitting import fit_all
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,
@@ -46,6 +45,7 @@ from nas_mer.runs.folder import (
     create_run,
 )
 from nas_mer.runs.nested import Nested
+from nas_mer.runs.retrainings.fitting import fit_all
 from nas_mer.runs.tensorboard import Metrics, follow
 from nas_mer.runs.tensors import packed, read_tensor, read_tensors, write_tensors
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
@@ -53,6 +53,7 @@ from nas_mer.score import Predictions, as_json, by_genotype, confusion, fullest,
 from nas_mer.score.predictions import seeds_of
 from nas_mer.space import Genotype, Graph, SearchSpace, load_genotype
 from nas_mer.train import Recipe, Replica, Trained, load_recipe
+from nas_mer.words import did_you_mean, listed
 
 CHECKPOINT_EVERY = 10.0
 """Seconds between two checkpoints of a training if no other number is asked for; most are trained before."""

@@ -6,8 +6,8 @@ from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import load_run, nested_of, retrain, search
 from nas_mer.runs import trainings as trainings_module
-from nas_mer.runs.pictures import draw_pareto, pareto_of
-from nas_mer.runs.retraining import genotype_file, recipe_of
+from nas_mer.runs.retrainings.retraining import genotype_file, recipe_of
+from nas_mer.runs.searches.pictures import draw_pareto, pareto_of
 from nas_mer.search import strategies
 from nas_mer.space import SearchSpace, load_genotype
 from nas_mer.train import Recipe, load_recipe

@@ -7,9 +7,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nas_mer.errors import UserError
-from nas_mer.runs.findings import Tried
 from nas_mer.runs.folder import Run
-from nas_mer.runs.searched import SearchConfig, findings, history, mean_weights, space_of
+from nas_mer.runs.searches.config import SearchConfig, findings, history, mean_weights, space_of
+from nas_mer.runs.searches.findings import Tried
 from nas_mer.view import course, draw_architecture, draw_history, pareto_figure, save
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset
-from nas_mer.runs.findings import Member, by_option
 from nas_mer.runs.folder import Progress, Run, maps_of
-from nas_mer.runs.searched import SearchConfig, State, read_state, replicas_of, space_of, state_file
+from nas_mer.runs.searches.config import SearchConfig, State, read_state, replicas_of, space_of, state_file
+from nas_mer.runs.searches.findings import Member, by_option
 from nas_mer.runs.tensorboard import Metrics
 from nas_mer.runs.tensors import packed, write_tensors
 from nas_mer.search import SearchRecipe, SearchReplica, Supernets, SupernetStrategy

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from nas_mer.data.tables import listed
 from nas_mer.errors import UserError
 from nas_mer.runs.folder import Run, distinct_names
-from nas_mer.runs.retraining import RetrainConfig, genotype_of, notes, predictions
+from nas_mer.runs.retrainings.retraining import RetrainConfig, genotype_of, notes, predictions
 from nas_mer.score import (
     Comparison,
     Grid,
@@ -31,6 +30,7 @@ from nas_mer.score import (
     score_table,
 )
 from nas_mer.space import Genotype, SearchSpace
+from nas_mer.words import listed
 
 
 @dataclass(frozen=True)

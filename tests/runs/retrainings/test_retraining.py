@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, recall_score
 from nas_mer.data import CLASSES, Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import Compute, load_run, predictions, resume, retrain
-from nas_mer.runs.retraining import notes, result_of
+from nas_mer.runs.retrainings.retraining import notes, result_of
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.space import SearchSpace
 from nas_mer.train import Group, train
@@ -386,9 +386,9 @@ class TestStopped:
         assert not (run.path / "checkpoints").exists()
 
     def test_checkpoints_if_nothing_is_asked_are_some_seconds_apart(self, begun, monkeypatch):
-        monkeypatch.setattr("nas_mer.runs.retraining.CHECKPOINT_EVERY", 1e9)
+        monkeypatch.setattr("nas_mer.runs.retrainings.retraining.CHECKPOINT_EVERY", 1e9)
         assert checkpoints(begun(1, compute=Compute(workers=1))) == {}
-        monkeypatch.setattr("nas_mer.runs.retraining.CHECKPOINT_EVERY", 0.0)
+        monkeypatch.setattr("nas_mer.runs.retrainings.retraining.CHECKPOINT_EVERY", 0.0)
         assert checkpoints(begun(1, compute=Compute(workers=1), name="other")) == {"rcn-f/0/alpha/s01": 1}
 
     def test_a_checkpoint_vanishes_when_its_training_is_done(self, begun):

@@ -9,8 +9,8 @@ import pytest
 from nas_mer.data import CLASSES, Dataset, Sample
 from nas_mer.errors import UserError
 from nas_mer.runs import Compute, retrain
-from nas_mer.runs.score_pictures import RETRAIN_VIEWS
-from nas_mer.runs.scored import Scored, scores_grid, scores_records
+from nas_mer.runs.retrainings.pictures import RETRAIN_VIEWS
+from nas_mer.runs.retrainings.scored import Scored, scores_grid, scores_records
 from nas_mer.score import score
 from nas_mer.score.published import SAMPLES
 from nas_mer.score.records import FIELDS

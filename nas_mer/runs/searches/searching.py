@@ -1,6 +1,6 @@
 """The search command: a space searched with one or several seeds, in a run folder.
 
-space.yaml, seeds/..., studies.db    what the searches came to, see `nas_mer.runs.searched`
+space.yaml, seeds/..., studies.db    what the searches came to, see `nas_mer.runs.searches.config`
 genotypes/top1.yaml ...              the best genotypes by the mean of all searches
 folds/smic/s01.yaml                  the best genotype of each fold of a nested search, by the mean of its seeds
 recipes/top1.yaml, folds/...         the recipe of each of these, where keys of the recipe were tuned
@@ -18,9 +18,8 @@ from typing import Any
 from nas_mer.compute import Compute
 from nas_mer.errors import UserError
 from nas_mer.files import replacing, sweep, write_text, write_yaml
-from nas_mer.runs.findings import Findings
 from nas_mer.runs.folder import DatasetReference, Progress, Run, check_input, create_run
-from nas_mer.runs.searched import (
+from nas_mer.runs.searches.config import (
     Protocol,
     SearchConfig,
     Storage,
@@ -30,8 +29,9 @@ from nas_mer.runs.searched import (
     strategy_of,
     studies_of,
 )
-from nas_mer.runs.studies import run_studies
-from nas_mer.runs.supernets import train_supernets
+from nas_mer.runs.searches.findings import Findings
+from nas_mer.runs.searches.studies import run_studies
+from nas_mer.runs.searches.supernets import train_supernets
 from nas_mer.runs.tensorboard import follow
 from nas_mer.search import ONE_BY_ONE, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune
 from nas_mer.search.decided import overlap

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from nas_mer.data import Dataset, bilevel_halves, loso_folds
 from nas_mer.errors import UserError
 from nas_mer.files import SCRATCH
-from nas_mer.runs.findings import Findings, History, Member, Tried
 from nas_mer.runs.folder import Config, Run
+from nas_mer.runs.searches.findings import Findings, History, Member, Tried
 from nas_mer.runs.tensors import unpacked
 from nas_mer.search import (
     STRATEGIES,
@@ -117,7 +117,7 @@ class State:
 
     @classmethod
     def of(cls, checkpoint: bytes) -> State:
-        """Read what `nas_mer.runs.supernets` has packed."""
+        """Read what `nas_mer.runs.searches.supernets` has packed."""
         tensors, about = unpacked(checkpoint)
         epochs = tuple(Epoch(**epoch) for epoch in about["epochs"])
         trials = tuple(Trial(**trial) for trial in about.get("trials", ()))

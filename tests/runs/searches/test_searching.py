@@ -14,7 +14,7 @@ from scipy.stats import entropy
 from nas_mer.data import Dataset, Sample, loso_folds
 from nas_mer.errors import UserError
 from nas_mer.runs import Compute, derive, history, load_run, mean_weights, resume, search
-from nas_mer.runs.pictures import draw_weight_history, draw_weights
+from nas_mer.runs.searches.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.search import STRATEGIES, BilevelSearch
 from nas_mer.space import Genotype, SearchSpace, load_genotype
