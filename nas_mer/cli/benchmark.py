@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +32,14 @@ from nas_mer.cli.options import (
     recipe_of,
 )
 from nas_mer.errors import UserError
+from nas_mer.seeds import read_seeds
 from nas_mer.space import SearchSpace
 from nas_mer.words import plural
 
 app = typer.Typer(no_args_is_help=True)
+
+LIMIT = 200
+"""How many genotypes a space may have if no other number is asked for."""
 
 
 @app.command("run")
@@ -44,9 +49,10 @@ def benchmark_run(
     recipe: RecipeOption = "default",
     epochs: EpochsOption = None,
     databases: DatabasesOption = None,
-    seeds: SeedsOption = 1,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="How many genotypes the space may have. [default: 200]", metavar="N")
+    seeds: SeedsOption = "1",
+    limit: Annotated[int, typer.Option(min=1, help="How many genotypes the space may have.", metavar="N")] = LIMIT,
+    part: Annotated[
+        str | None, typer.Option(help="Only every Nth network, from the Kth on: one machine's part.", metavar="K/N")
     ] = None,
     run_out: OutOption = None,
     sets: SetOption = None,
@@ -64,33 +70,46 @@ def benchmark_run(
     table of it.
     """
     from nas_mer.runs import Compute, new_run_path, retrain
-    from nas_mer.tabular import LIMIT, networks
+    from nas_mer.tabular import networks
 
+    first, step = _part_of(part)
     built = SearchSpace.load(space, **parameters_of(sets))
-    found = networks(built, LIMIT if limit is None else limit)
+    found = networks(built, limit)[first::step]
+    if not found:
+        raise UserError(f"--part: {built.file} has fewer networks than parts, found '{part}'")
     path = run_out or new_run_path("retrain", built.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     chosen = recipe_of(recipe, epochs)
     with progress_bar(path) as progress:
-        run = retrain(found, data, chosen, path, databases_of(databases), seeds, compute, progress, tensorboard)
+        run = retrain(
+            found, data, chosen, path, databases_of(databases), read_seeds(seeds), compute, progress, tensorboard
+        )
     print_json(run.result) if as_json else print_scores([run])
 
 
 @app.command("pack")
 def benchmark_pack(
-    runs: Annotated[list[Path], typer.Argument(help="Retraining runs that hold the whole space.", metavar="RUN")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Retraining runs and tables that hold the whole space.", metavar="RUN|TABLE"),
+    ],
     file: Annotated[Path, typer.Option("-o", "--output", help="The table, NAME-SIZE.npz.", metavar="FILE")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Leave out what is not trained yet; whole tables are packed of such ones.")
+    ] = False,
 ) -> None:
     """Make the table of a space from finished retraining runs.
 
-    Their genotypes together are the space. The table has every prediction, but no maps and no names of clips.
+    They, and tables that were packed before, have all its networks with all seeds between them. The table has every
+    prediction, but no maps and no names of clips.
     """
     from nas_mer.runs import load_run
-    from nas_mer.tabular import pack
+    from nas_mer.tabular import Benchmark, pack
 
     if file.suffix != ".npz":
         raise UserError(f"--output: a table is a .npz file, found '{file}'")
-    table = pack([load_run(run, "retrain") for run in runs], file.stem)
+    opened = [Benchmark.load(path) if path.suffix == ".npz" else load_run(path, "retrain") for path in sources]
+    table = pack(opened, file.stem, partial)
     table.save(file)
     subjects = len(set(table.subjects.tolist()))
     parts = (
@@ -136,3 +155,14 @@ def benchmark_show(
     out.print(f"A: {ends.a}, the last of {count}. B: {ends.b}, the first. {ends.verdict}", soft_wrap=True)
     if not (ends.composite.uar.within_noise and ends.composite.uf1.within_noise):
         note(f"of {count} networks the first and the last may differ so by chance; name the two before looking")
+
+
+def _part_of(part: str | None) -> tuple[int, int]:
+    """Read `--part K/N`: return the place of the part's first network, and from each to its next."""
+    if part is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"--part: write K/N with K in 1..N, as in 1/4, found '{part}'")
+    return number - 1, parts

@@ -48,6 +48,7 @@ from nas_mer.cli.options import (
     recipe_of,
 )
 from nas_mer.errors import UserError
+from nas_mer.seeds import read_seeds
 from nas_mer.space import SearchSpace
 from nas_mer.words import plural
 
@@ -111,7 +112,7 @@ def search(
         Protocol,
         typer.Option(help="shared: one search over the whole dataset; nested: one in each fold, without its subject."),
     ] = Protocol.shared,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = "1",
     top: TopOption = 3,
     run_out: OutOption = None,
     storage: Annotated[
@@ -168,7 +169,7 @@ def search(
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
         run = run_search(
-            found, data, chosen, path, seeds, top, protocol.value, compute, progress, tensorboard,
+            found, data, chosen, path, read_seeds(seeds), top, protocol.value, compute, progress, tensorboard,
             strategy.value, budget, storage, tune or (), [name.strip() for name in objectives.split(",")],
         )  # fmt: skip
     print_json(run.result) if as_json else print_search(run)
@@ -211,7 +212,7 @@ def choose(
         ),
     ] = None,
     groups: Annotated[int, typer.Option(min=3, help="Into how many groups the subjects are divided.", metavar="N")] = 8,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = "1",
     run_out: OutOption = None,
     space: GenotypeSpaceOption = None,
     sets: SetOption = None,
@@ -244,7 +245,7 @@ def choose(
     path = run_out or new_run_path("choose", "-".join(genotype.label for _, genotype in found)[:60])
     compute = Compute(workers, device, group, engine=engine.value)
     with progress_bar(path) as progress:
-        run = run_choose(found, loaded, data, path, groups, seeds, compute, progress)
+        run = run_choose(found, loaded, data, path, groups, read_seeds(seeds), compute, progress)
     print_json(run.result) if as_json else print_choice(run)
 
 
@@ -263,7 +264,7 @@ def retrain(
     ] = "default",
     epochs: EpochsOption = None,
     databases: DatabasesOption = None,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = "1",
     run_out: OutOption = None,
     space: GenotypeSpaceOption = None,
     sets: SetOption = None,
@@ -297,6 +298,15 @@ def retrain(
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
         run = run_retrain(
-            found, data, chosen, path, databases_of(databases), seeds, compute, progress, tensorboard, descriptors
+            found,
+            data,
+            chosen,
+            path,
+            databases_of(databases),
+            read_seeds(seeds),
+            compute,
+            progress,
+            tensorboard,
+            descriptors,
         )
     print_json(run.result) if as_json else print_scores([run])

@@ -31,6 +31,7 @@ from nas_mer.runs.retrainings.retraining import distinctly_named, write_genotype
 from nas_mer.runs.tensors import packed, read_tensor, write_tensors
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.score import confusion, uar, uf1
+from nas_mer.seeds import Seeds, numbers_of
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.train import Recipe, Replica
 from nas_mer.words import listed
@@ -79,7 +80,7 @@ def choose(
     dataset: Path,
     out: Path,
     groups: int = 8,
-    seeds: int = 1,
+    seeds: Seeds = 1,
     compute: Compute = Compute(),
     progress: Progress | None = None,
 ) -> Run[ChooseConfig]:
@@ -94,7 +95,7 @@ def choose(
         dataset: the dataset's folder.
         out: the run folder to make.
         groups: into how many the subjects are divided, alike in classes and databases; at least 3.
-        seeds: how many trainings of each, with seeds 0, 1, ...
+        seeds: of trainings of each, how many or which
         compute: where and how.
         progress: told of every epoch.
 
@@ -113,7 +114,7 @@ def choose(
         check_input(space, data)
     compute.check()
     config = ChooseConfig(
-        dataset=reference, seeds=tuple(range(seeds)), genotypes=tuple(named), recipes=dict(recipes), groups=groups
+        dataset=reference, seeds=numbers_of(seeds), genotypes=tuple(named), recipes=dict(recipes), groups=groups
     )
 
     def fill(folder: Path) -> None:

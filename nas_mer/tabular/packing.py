@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nas_mer.errors import UserError, refuse
 from nas_mer.runs import RetrainConfig, Run, predictions
 from nas_mer.runs.retrainings.retraining import genotype_file, samples_of
+from nas_mer.seeds import seeds_in_words
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.tabular.table import FORMAT, About, Benchmark, DatasetSource, SpaceSource, name_of
@@ -22,26 +23,23 @@ from nas_mer.train import Recipe, load_recipe
 from nas_mer.train.recipe import RECIPES
 from nas_mer.words import listed, plural
 
-LIMIT = 200
-"""How many genotypes a space may have if no other number is asked for."""
-
 NAMED = 10
 """How many of the networks that are missing are named."""
 
 
-def networks(space: SearchSpace, limit: int = LIMIT) -> list[tuple[SearchSpace, Genotype]]:
+def networks(space: SearchSpace, limit: int | None = None) -> list[tuple[SearchSpace, Genotype]]:
     """Return every network of a space, named by its options, for `nas_mer.runs.retrain`.
 
     Of isomorphic genotypes it is the first in the order of options.
 
     Args:
         space: the space, at the sizes to build it in.
-        limit: how many genotypes it may have.
+        limit: how many genotypes it may have; None for any number.
 
     Raises:
         UserError: it has more, or the names of two are the same.
     """
-    if space.size > limit:
+    if limit is not None and space.size > limit:
         raise UserError(
             f"{space.file}: has {plural(space.size, 'genotype')}, and each is trained once for every seed and subject; "
             f"to do so nevertheless, set --limit (now {limit})"
@@ -53,91 +51,100 @@ def networks(space: SearchSpace, limit: int = LIMIT) -> list[tuple[SearchSpace, 
     return [(space, replace(genotype, origin="the whole space")) for genotype in found]
 
 
-def pack(runs: Sequence[Run[RetrainConfig]], name: str) -> Benchmark:
-    """Make the table of a space from finished retraining runs that have all its networks between them.
+def pack(sources: Sequence[Run[RetrainConfig] | Benchmark], name: str, partial: bool = False) -> Benchmark:
+    """Make the table of a space from finished retraining runs, and tables, that have all its networks between them.
 
     Args:
-        runs: at least one; all of one space at the same sizes, on one dataset, by one recipe, with the same seeds.
+        sources: at least one; all of one space at the same sizes, on one dataset, by one recipe. Each may have other
+            networks and other seeds.
         name: what to call it.
+        partial: take runs as far as they are, and leave out networks of which a prediction is missing, or a seed that
+            others have.
 
     Raises:
-        UserError: a run is not finished or differs from the first, a network or a prediction is missing, or two runs
-            have the same network and say different things of it.
+        UserError: a run is not finished, or a source differs from the first; a network, a seed of one or a prediction
+            is missing; or two sources have the same network with the same seed and say different things of it.
     """
-    first, *others = sources = [_source(run) for run in runs]
+    first, *others = opened = [_of_run(one, partial) if isinstance(one, Run) else _of_table(one) for one in sources]
     for other in others:
         _check_alike(first, other)
-    space, distinct, found = first.space, Distinct(), dict[int, _Retrained]()
-    for one in (one for source in sources for one in _retrained(source)):
-        known = found.setdefault(distinct.number(space.graph.freeze(one.choices)), one)
+    space, distinct, found = first.space, Distinct(), dict[tuple[int, int], _Trained]()
+    for one in (one for source in opened for one in source.trained):
+        known = found.setdefault((distinct.number(space.graph.freeze(one.choices)), one.seed), one)
         if not np.array_equal(known.predicted, one.predicted):
             raise UserError(
-                f"{known} and {one} are the same network and predict differently; leave out one of the runs"
+                f"{known.where} and {one.where} are the same network and predict differently with seed {one.seed}; "
+                "leave one out"
             )
-    whole = list(itertools.islice(_distinct(space, distinct), len(found) + NAMED))
-    if lacking := [name_of(space, genotype.choices) for genotype, number in whole if number not in found]:
-        where = listed(run.path for run in runs)
+    seeds = tuple(sorted({seed for _, seed in found}))
+    rows, lacking = [], []
+    for genotype, number in itertools.islice(_distinct(space, distinct), len({number for number, _ in found}) + NAMED):
+        if gone := [seed for seed in seeds if (number, seed) not in found]:
+            lacking.append(f"{name_of(space, genotype.choices)} with seed {listed(gone)}")
+        else:
+            rows.append((genotype, number))
+    if not rows or (lacking and not partial):
+        where = listed(source.where for source in opened)
         raise UserError(
-            f"{where}: without networks of {space.name} that its table needs, such as {listed(lacking[:NAMED])}"
+            f"{where}: without networks of {space.name} that its table needs, such as {'; '.join(lacking[:NAMED])}"
         )
 
-    config, samples = first.run.config, samples_of(first.run)
-    about = About(
-        format=FORMAT,
-        space=SpaceSource(name=space.name, hash=space.hash, source=space.source, parameters=dict(space.overrides)),
-        dataset=DatasetSource(**config.dataset.model_dump(exclude={"path", "clips"})),
-        recipe=config.recipe,
-        protocol="loso",
-        classes=config.classes,
-        seeds=config.seeds,
-        genotypes=tuple(dict(genotype.choices) for genotype, _ in whole),
-        versions={
-            program: ", ".join(dict.fromkeys(run.about["versions"][program] for run in runs))
-            for program in first.run.about["versions"]
-        },
-        command=_command(space, config),
+    about = first.about.model_copy(
+        update={
+            "seeds": seeds,
+            "genotypes": tuple(dict(genotype.choices) for genotype, _ in rows),
+            "versions": {
+                program: ", ".join(dict.fromkeys(v for one in opened for v in one.about.versions[program].split(", ")))
+                for program in first.about.versions
+            },
+            "command": _command(space, first.about, seeds),
+        }
     )
+    trained = [[found[number, seed] for seed in seeds] for _, number in rows]
     with np.errstate(over="ignore"):  # what is too great becomes infinite, which a table refuses
-        logits = np.stack([found[number].logits for _, number in whole]).astype(np.float16)
-    return Benchmark(
-        name=name,
-        about=about,
-        subjects=np.array([f"{sample.database}/{sample.subject}" for sample in samples]),
-        labels=np.array([config.classes.index(sample.label) for sample in samples], dtype=np.uint8),
-        logits=logits,
-        predicted=np.stack([found[number].predicted for _, number in whole]).astype(np.uint8),
-    )
+        logits = np.stack([[one.logits.astype(np.float16) for one in row] for row in trained])
+    predicted = np.stack([[one.predicted.astype(np.uint8) for one in row] for row in trained])
+    return Benchmark(name, about, first.subjects, first.labels, logits, predicted)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A network of one seed.
+
+    Attributes:
+        where: the source, and what it is called there.
+        choices: one option for each decision.
+        seed: the seed.
+        logits: `(N, C)`, samples in the dataset's order.
+        predicted: `(N,)`.
+    """
+
+    where: str
+    choices: Mapping[str, str]
+    seed: int
+    logits: NDArray[np.floating]
+    predicted: NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A finished run, the space of its genotypes at their sizes, and the genotypes by their names in the run."""
-
-    run: Run[RetrainConfig]
-    space: SearchSpace
-    genotypes: Mapping[str, Genotype]
-
-
-@dataclass(frozen=True, eq=False)
-class _Retrained:
-    """A genotype of a run.
+    """A run or a table, as a part of a table.
 
     Attributes:
-        run: the run.
-        name: what it is called there.
-        choices: one option for each decision.
-        logits: `(K, N, C)`, samples in the dataset's order.
-        predicted: `(K, N)`.
+        where: what it is called.
+        space: the space of its genotypes, at their sizes.
+        about: what it is of; of a run, without genotypes.
+        subjects: `(N,)` names `database/subject`.
+        labels: `(N,)` true class.
+        trained: all of its networks.
     """
 
-    run: Run[RetrainConfig]
-    name: str
-    choices: Mapping[str, str]
-    logits: NDArray[np.float32]
-    predicted: NDArray[np.int64]
-
-    def __str__(self) -> str:
-        return f"{self.run.path}:{self.name}"
+    where: str
+    space: SearchSpace
+    about: About
+    subjects: NDArray[np.str_]
+    labels: NDArray[np.uint8]
+    trained: Iterable[_Trained]
 
 
 def _distinct(space: SearchSpace, distinct: Distinct) -> Iterator[tuple[Genotype, int]]:
@@ -149,13 +156,27 @@ def _distinct(space: SearchSpace, distinct: Distinct) -> Iterator[tuple[Genotype
             yield genotype, number
 
 
-def _source(run: Run[RetrainConfig]) -> _Source:
+def _of_table(table: Benchmark) -> _Source:
+    """Return a table as a part of another."""
+
+    def trained() -> Iterator[_Trained]:
+        for place, genotype in enumerate(table.genotypes):
+            where = f"{table.name}:{genotype.label}"
+            for column, seed in enumerate(table.seeds):
+                said = table.logits[place, column], table.predicted[place, column]
+                yield _Trained(where, genotype.choices, seed, *said)
+
+    return _Source(table.name, table.space, table.about, table.subjects, table.labels, trained())
+
+
+def _of_run(run: Run[RetrainConfig], partial: bool) -> _Source:
     """Return a run as a part of a table.
 
     Raises:
-        UserError: it is not finished, or its genotypes are of several spaces or sizes, or differ between folds.
+        UserError: it is not finished, unless it may be partial; or its genotypes are of several spaces or sizes, or
+            differ between folds.
     """
-    if not run.finished:
+    if not (run.finished or partial):
         raise UserError(f"{run.path}: is not finished; continue it with: nas-mer runs resume {run.path}")
     files = {name: genotype_file(run, name, "") for name in run.config.genotypes}
     if several := [name for name, file in files.items() if not file.is_file()]:
@@ -169,11 +190,23 @@ def _source(run: Run[RetrainConfig]) -> _Source:
     if len(spaces) > 1:
         found = "; ".join(f"{name} of {described}" for described, (name, _) in spaces.items())
         raise UserError(f"{run.path}: a table has one space at one size, found {found}")
-    return _Source(run, space, genotypes)
+    config, samples = run.config, samples_of(run)
+    about = About.model_construct(
+        format=FORMAT,
+        space=SpaceSource(name=space.name, hash=space.hash, source=space.source, parameters=dict(space.overrides)),
+        dataset=DatasetSource(**config.dataset.model_dump(exclude={"path", "clips"})),
+        recipe=config.recipe,
+        protocol="loso",
+        classes=config.classes,
+        versions=run.about["versions"],
+    )
+    subjects = np.array([f"{sample.database}/{sample.subject}" for sample in samples])
+    labels = np.array([config.classes.index(sample.label) for sample in samples], dtype=np.uint8)
+    return _Source(str(run.path), space, about, subjects, labels, _trained(run, space, genotypes, partial))
 
 
 def _check_alike(first: _Source, other: _Source) -> None:
-    """Check that two runs differ in their genotypes at most.
+    """Check that two sources differ in their networks and seeds at most.
 
     Raises:
         UserError: they differ otherwise; all that differs is listed.
@@ -181,7 +214,7 @@ def _check_alike(first: _Source, other: _Source) -> None:
     ours, theirs = _asked(first), _asked(other)
     refuse(
         [
-            f"{other.run.path}: {what} {theirs[what]}, but {value} in {first.run.path}; a table has one"
+            f"{other.where}: {what} {theirs[what]}, but {value} in {first.where}; a table has one"
             for what, value in ours.items()
             if theirs[what] != value
         ]
@@ -189,15 +222,15 @@ def _check_alike(first: _Source, other: _Source) -> None:
 
 
 def _asked(source: _Source) -> dict[str, Any]:
-    """Return what the genotypes of a table have in common."""
-    config = source.run.config
+    """Return what the networks of a table have in common."""
+    about = source.about
     return {
         "space": _described(source.space),
-        "dataset": f"{config.dataset.name} ({config.dataset.fingerprint})",
-        "classes": listed(config.classes),
-        "seeds": listed(config.seeds),
-        "protocol": config.protocol,
-        **{f"recipe.{key}": value for key, value in config.recipe.model_dump().items()},
+        "dataset": f"{about.dataset.name} ({about.dataset.fingerprint})",
+        "databases": listed(about.dataset.databases or ["all"]),
+        "classes": listed(about.classes),
+        "protocol": about.protocol,
+        **{f"recipe.{key}": value for key, value in about.recipe.leaves()},
     }
 
 
@@ -206,13 +239,14 @@ def _described(space: SearchSpace) -> str:
     return ", ".join([f"{space.name} {space.hash}", *(f"{name} {value}" for name, value in space.sizes.items())])
 
 
-def _retrained(source: _Source) -> Iterator[_Retrained]:
-    """Iterate over the genotypes of a run.
+def _trained(
+    run: Run[RetrainConfig], space: SearchSpace, genotypes: Mapping[str, Genotype], partial: bool
+) -> Iterator[_Trained]:
+    """Iterate over the networks of a run.
 
     Raises:
-        UserError: a sample was not predicted with every seed.
+        UserError: a sample was not predicted with every seed, unless the run may be partial.
     """
-    run = source.run
     keys = [(f"{sample.database}/{sample.subject}", sample.clip) for sample in samples_of(run)]
     found = {(one.genotype, one.seed): one for one in predictions(run)}
     rows: dict[tuple[str, int], list[int]] = {}
@@ -223,26 +257,20 @@ def _retrained(source: _Source) -> Iterator[_Retrained]:
             problems.append(f"{run.path}:{name}: has no prediction with seed {seed} of {listed(missing, 3)}")
         else:
             rows[name, seed] = [said[key] for key in keys]
-    refuse(problems)
-    for name, genotype in source.genotypes.items():
-        seeds = [(found[name, seed], rows[name, seed]) for seed in run.config.seeds]
-        yield _Retrained(
-            run=run,
-            name=name,
-            choices=source.space.genotype(genotype.choices).choices,
-            logits=np.stack([one.logits[order] for one, order in seeds]),
-            predicted=np.stack([one.predicted[order] for one, order in seeds]),
-        )
+    refuse([] if partial else problems)
+    for (name, seed), order in rows.items():
+        one, choices = found[name, seed], space.genotype(genotypes[name].choices).choices
+        yield _Trained(f"{run.path}:{name}", choices, seed, one.logits[order], one.predicted[order])
 
 
-def _command(space: SearchSpace, config: RetrainConfig) -> str:
+def _command(space: SearchSpace, about: About, seeds: Sequence[int]) -> str:
     """Return the command that retrains a space so, without the places of its files."""
     shipped = {file.stem: load_recipe(file.stem, Recipe) for file in sorted(RECIPES.glob("*.yaml"))}
-    recipe = next((name for name, one in shipped.items() if one == config.recipe), "RECIPE.yaml")
-    words = ["nas-mer", "benchmark", "run", space.name, "--data", config.dataset.name]
-    words += ["--recipe", recipe, "--seeds", str(len(config.seeds))]
+    recipe = next((name for name, one in shipped.items() if one == about.recipe), "RECIPE.yaml")
+    words = ["nas-mer", "benchmark", "run", space.name, "--data", about.dataset.name]
+    words += ["--recipe", recipe, "--seeds", seeds_in_words(seeds)]
     for name, value in space.overrides.items():
         words += ["--set", f"{name}={json.dumps(value)}"]
-    if config.dataset.databases:
-        words += ["--databases", ",".join(config.dataset.databases)]
+    if about.dataset.databases:
+        words += ["--databases", ",".join(about.dataset.databases)]
     return shlex.join(words)

@@ -47,6 +47,28 @@ class TestRun:
         assert "has 2 genotypes" in said
         assert not list(tmp_path.iterdir())
 
+    def test_a_part_and_other_seeds(self, folder, run_all, done, tmp_path, tiny):
+        run = ["benchmark", "run", folder / "pair.yaml", "--data", tiny, *QUICK]
+        for name, which in (("a", ("--part", "1/2")), ("b", ("--part", "2/2")), ("c", ("--seeds", "1-1"))):
+            run_all([*run, *which, "--out", tmp_path / name])
+        assert load_run(tmp_path / "c").config.seeds == (1,)
+        for name in "ab":
+            assert len(load_run(tmp_path / name).config.genotypes) == 1
+            assert "1 genotype, 1 seed" in done(
+                "benchmark", "pack", "--partial", tmp_path / name, "-o", tmp_path / f"{name}.npz"
+            )
+        whole = tmp_path / "tiny-pair-16.npz"
+        done("benchmark", "pack", *(tmp_path / name for name in ("c", "a.npz", "b.npz")), "-o", whole)
+        assert whole.read_bytes() == (folder / "tiny-pair-16.npz").read_bytes()
+
+    @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0"])
+    def test_no_part(self, refused, folder, tiny, part):
+        assert f"found '{part}'" in refused("benchmark", "run", folder / "pair.yaml", "--data", tiny, "--part", part)
+
+    def test_more_parts_than_networks(self, refused, folder, tiny):
+        said = refused("benchmark", "run", folder / "pair.yaml", "--data", tiny, "--part", "3/3")
+        assert "has fewer networks than parts, found '3/3'" in said
+
 
 class TestPack:
     def test_it_says_what_it_packed(self, folder, done, tmp_path):

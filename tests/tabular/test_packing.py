@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -10,7 +11,7 @@ from nas_mer.errors import UserError
 from nas_mer.runs import Choice, Compute, Nested, load_run, predictions, retrain
 from nas_mer.score import by_genotype, score
 from nas_mer.space import SearchSpace
-from nas_mer.tabular import networks, pack
+from nas_mer.tabular import Benchmark, networks, pack
 
 
 class TestNetworks:
@@ -108,8 +109,42 @@ class TestPack:
         for runs in (parts, parts[::-1]):
             pack(runs, "branches-16").save(tmp_path / "two.npz")
             assert (tmp_path / "two.npz").read_bytes() == (tmp_path / "one.npz").read_bytes()
-        with pytest.raises(UserError, match=r"without networks of branches that its table needs, such as conv-conv$"):
+        with pytest.raises(
+            UserError, match=r"without networks of branches that its table needs, such as conv-conv with seed 0, 1$"
+        ):
             pack(parts[:1], "branches-16")
+
+    def test_runs_and_tables_of_other_networks_and_seeds(self, retrained, packed, tmp_path):
+        both = ["skip-skip", "conv-skip"]
+        held = [(1, both), (0, ["conv-conv"]), (0, both), (1, ["conv-conv"])]
+        runs = [
+            edited(retrained, tmp_path / f"run{number}", seeds=[seed], genotypes=some)
+            for number, (seed, some) in enumerate(held)
+        ]
+        for number, (run, (_, some)) in enumerate(zip(runs, held, strict=True)):
+            part = pack([run], f"part{number}", partial=True)
+            assert {genotype.label for genotype in part.genotypes} == {*some}
+            part.save(tmp_path / f"part{number}.npz")
+        loaded = [Benchmark.load(tmp_path / f"part{number}.npz") for number in range(4)]
+        packed.save(tmp_path / "one.npz")
+        for sources in ([*loaded[:3], runs[3], loaded[0]], [runs[2], *loaded]):
+            pack(sources, "branches-16").save(tmp_path / "two.npz")
+            assert (tmp_path / "two.npz").read_bytes() == (tmp_path / "one.npz").read_bytes()
+        with pytest.raises(UserError, match=r"such as conv-skip with seed 1; skip-skip with seed 1$"):
+            pack(loaded[1:], "branches-16")
+        assert [genotype.label for genotype in pack(loaded[1:], "some", partial=True).genotypes] == ["conv-conv"]
+        with pytest.raises(UserError, match="part1, part0: without networks of branches that its table needs"):
+            pack([loaded[1], loaded[0]], "none", partial=True)
+
+    def test_a_table_that_differs_from_a_run(self, retrained, packed):
+        wrong = packed.predicted.copy()
+        wrong[1] = (wrong[1] + 1) % 3
+        logits = np.eye(3, dtype=np.float16)[wrong]
+        other = replace(packed, name="other", predicted=wrong, logits=logits)
+        with pytest.raises(
+            UserError, match=r"whole:(\S+) and other:\1 are the same network and predict .* with seed 0"
+        ):
+            pack([retrained, other], "branches-16")
 
     def test_a_network_of_which_two_runs_differ(self, branches, retrained, tiny, recipe, tmp_path):
         mirrored = branches.genotype({"a": "skip", "b": "conv"}, name="mirrored")
@@ -121,11 +156,16 @@ class TestPack:
 
     def test_runs_that_differ_otherwise(self, retrained, tmp_path):
         recipe = retrained.config.recipe.model_copy(update={"epochs": 7})
-        other = edited(retrained, tmp_path / "r", seeds=[1], recipe=recipe.model_dump(mode="json"))
+        other = edited(
+            retrained,
+            tmp_path / "r",
+            classes=["surprise", "positive", "negative"],
+            recipe=recipe.model_dump(mode="json"),
+        )
         with pytest.raises(UserError) as told:
             pack([retrained, other], "branches-16")
         first, second = str(told.value).splitlines()
-        assert "r: seeds 1, but 0, 1 in" in first
+        assert "r: classes surprise, positive, negative, but negative, positive, surprise in" in first
         assert "r: recipe.epochs 7, but 2 in" in second
 
     def test_genotypes_of_two_sizes(self, retrained, tmp_path):
@@ -152,5 +192,7 @@ class TestPack:
         ):
             pack([load_run(tmp_path / "run")], "branches-16")
         (tmp_path / "run/result.json").unlink()
+        some = pack([load_run(tmp_path / "run")], "branches-16", partial=True)
+        assert [genotype.label for genotype in some.genotypes] == ["conv-conv", "skip-skip"]
         with pytest.raises(UserError, match=r"run: is not finished; continue it with: nas-mer runs resume"):
             pack([load_run(tmp_path / "run")], "branches-16")

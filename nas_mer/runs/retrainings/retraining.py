@@ -51,6 +51,7 @@ from nas_mer.runs.tensors import packed, read_tensor, read_tensors, write_tensor
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.score import Predictions, as_json, by_genotype, confusion, fullest, score, uar
 from nas_mer.score.predictions import seeds_of
+from nas_mer.seeds import Seeds, numbers_of
 from nas_mer.space import Genotype, Graph, SearchSpace, load_genotype
 from nas_mer.train import Recipe, Replica, Trained, load_recipe
 from nas_mer.words import did_you_mean, listed
@@ -88,7 +89,7 @@ def retrain(
     recipe: Recipe,
     out: Path,
     databases: Sequence[str] | None = None,
-    seeds: int = 1,
+    seeds: Seeds = 1,
     compute: Compute = Compute(),
     progress: Progress | None = None,
     tensorboard: bool = False,
@@ -104,7 +105,7 @@ def retrain(
         recipe: how; where a choice has a recipe for a fold, that goes first.
         out: the run folder to make.
         databases: train and test on these databases of the dataset only.
-        seeds: how many independent trainings of each fold, with seeds 0, 1, ...
+        seeds: of independent trainings of each fold, how many or which.
         compute: where and how; no choice changes the result, but for rounding between devices and sizes of groups.
         progress: told of every epoch.
         tensorboard: write TensorBoard events, too.
@@ -133,7 +134,7 @@ def retrain(
     compute.check()
     config = RetrainConfig(
         dataset=reference,
-        seeds=tuple(range(seeds)),
+        seeds=numbers_of(seeds),
         recipe=recipe,
         genotypes=(*named, *nested),
         handcrafted=handcrafted,

@@ -36,6 +36,7 @@ from nas_mer.runs.tensorboard import follow
 from nas_mer.search import ONE_BY_ONE, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune
 from nas_mer.search.decided import overlap
 from nas_mer.search.tuning import Axis, Values, changed
+from nas_mer.seeds import Seeds, numbers_of
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.train import Recipe
 
@@ -45,7 +46,7 @@ def search(
     dataset: Path,
     recipe: SearchRecipe | Recipe,
     out: Path,
-    seeds: int = 1,
+    seeds: Seeds = 1,
     top: int = 3,
     protocol: Protocol = "shared",
     compute: Compute = Compute(),
@@ -67,7 +68,7 @@ def search(
         dataset: the dataset's folder.
         recipe: how: of a supernet, or for a strategy that trains genotypes one by one, a retraining recipe.
         out: the run folder to make.
-        seeds: how many independent searches, with seeds 0, 1, ...; genotypes come from the mean of what they found.
+        seeds: of independent searches, how many or which; genotypes come from the mean of what they found.
         top: how many genotypes to derive.
         protocol: `shared` searches once over the whole dataset, as the paper does: the architecture has then seen every
             subject, so a LOSO score of it on the same dataset is optimistic. `nested` searches inside each fold of
@@ -90,7 +91,7 @@ def search(
     check_input(space, data)
     if not space.decisions:
         raise UserError(f"{space.file}: has no decision, so there is nothing to search")
-    way, numbers, trials = find_strategy(strategy), tuple(range(seeds)), None
+    way, numbers, trials = find_strategy(strategy), numbers_of(seeds), None
     axes: tuple[Axis, ...] = ()
     replicas = replicas_of(data, numbers, protocol)  # before a run is made: can it be split?
     halves = list(replicas.values())

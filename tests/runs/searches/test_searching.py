@@ -104,6 +104,17 @@ class TestSearch:
         assert (searched.path / "space.yaml").read_text() == space.source
         assert searched.config.parameters == space.overrides
 
+    def test_a_seed_is_the_same_whatever_others_there_are(
+        self, searched, space, tiny, search_recipe, tmp_path, alone, stopping, stop
+    ):
+        with pytest.raises(stop):
+            search(space, tiny, search_recipe, tmp_path / "run", [1], compute=alone, progress=stopping(2))
+        run = resume(tmp_path / "run", alone)
+        assert run.config.seeds == (1,)
+        assert [file.name for file in checkpoints(run)] == ["1.safetensors"]
+        assert checkpoint(checkpoints(run)[0]) == checkpoint(searched.path / "seeds" / "1.safetensors")
+        assert [member.seed for member in history(run).members] == [1]
+
     def test_weights_are_the_mean_over_the_seeds_of_the_last_epoch(self, searched, space):
         lines = [json.loads(line) for line in (searched.path / "metrics.jsonl").read_text().splitlines()]
         assert [(line["seed"], line["epoch"]) for line in lines] == [(seed, n) for seed in (0, 1) for n in (1, 2, 3)]
