@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas_mer.errors import UserError
 from nas_mer.search.objectives import OBJECTIVES
@@ -23,13 +24,19 @@ from nas_mer.space import SearchSpace
 from nas_mer.train.streams import stream_seed
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+T = TypeVar("T")
+
 BATCH = 8
 """How many genotypes a study is asked for at once; the size of a generation, too."""
+
+ATTEMPTS, PAUSE = 10, 0.05
+"""How often a database is begun anew where others do so at the same moment, and seconds after the first attempt."""
 
 TRIES = 100
 """How often a uniform draw is repeated to find a network that was not drawn before."""
@@ -80,7 +87,7 @@ def open_storage(url: str | None) -> Storage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     named = "memory" if url is None else url
     with answering(named):
-        return Storage(named, optuna.storages.get_storage(url))
+        return Storage(named, _beside_others(lambda: optuna.storages.get_storage(url)))
 
 
 class Study:
@@ -125,19 +132,24 @@ class Study:
         self.directions = [OBJECTIVES[objective].direction for objective in self.objectives]
         self._networks = Networks(space)
         told = {"tuning": "; ".join(map(str, tune)) or "nothing", "objective": ", ".join(objectives)}
-        with answering(self.url):
-            self._study = optuna.create_study(
+
+        def begun() -> optuna.Study:
+            study = optuna.create_study(
                 storage=storage.opened, study_name=name, directions=self.directions, load_if_exists=True
             )
-            known = self._study.user_attrs
+            known = study.user_attrs
             for key, value in {**of, **told}.items():
                 if key not in known:
-                    self._study.set_user_attr(key, value)
+                    study.set_user_attr(key, value)
                 elif known[key] != value:
                     raise UserError(
                         f"{shown(self.url)}: its study '{name}' is of another {key} ({known[key]}, this one is "
                         f"{value}); use another storage"
                     )
+            return study
+
+        with answering(self.url):
+            self._study = _beside_others(begun)
 
     def trials(self) -> dict[int, Trial]:
         """Return the trials that are done by their numbers, those of other machines too."""
@@ -275,6 +287,24 @@ def nearest(space: SearchSpace, drawn: Mapping[str, str]) -> Choices:
         for name, options in space.decisions.items()
     }
     return next(space.combinations.best(weights))[0]
+
+
+def _beside_others(begin: Callable[[], T]) -> T:
+    """Begin something in a database, again if another process was making the same tables or rows at that moment."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return begin()
+        except (DBAPIError, StorageInternalError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            made = isinstance(cause, IntegrityError) or "already exists" in str(cause)
+            if not made or attempt == ATTEMPTS:
+                raise
+        time.sleep(attempt * PAUSE)
 
 
 @contextmanager

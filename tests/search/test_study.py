@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -35,6 +38,22 @@ def test_a_study_of_something_else_is_refused(space, tmp_path):
     open_study(space, tmp_path / "a.db", data="one")
     with pytest.raises(UserError, match=r"a\.db: its study 'study' is of another data \(one, this one is two\)"):
         open_study(space, tmp_path / "a.db", data="two")
+
+
+def test_machines_that_begin_a_study_at_the_same_moment(space, tmp_path):
+    machines = 4
+    start = threading.Barrier(machines)
+
+    def begin(number):
+        start.wait()
+        study = open_study(space, tmp_path / "a.db", data="one", recipe="two")
+        return len(study.trials())
+
+    with ThreadPoolExecutor(machines) as pool:
+        assert [*pool.map(begin, range(machines))] == [0] * machines
+    open_study(space, tmp_path / "a.db", data="one", recipe="two")
+    with pytest.raises(UserError, match="of another recipe"):
+        open_study(space, tmp_path / "a.db", data="one", recipe="three")
 
 
 @pytest.mark.parametrize(
