@@ -20,7 +20,7 @@ __all__ = ["write_report"]
 def write_report(runs: Sequence[Run[Any]], path: Path) -> None:
     """Write a report on one or several runs: an HTML file that needs no other and no network.
 
-    Runs that search and runs that retrain may be mixed; what a run lacks is named where it would stand.
+    Searches, choices and retrainings may be mixed; what a run lacks is named where it would stand.
 
     Raises:
         UserError: there is no run, one is given twice, or `path` does not end in .html.

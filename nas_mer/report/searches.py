@@ -16,8 +16,8 @@ from nas_mer.runs.searches.searching import shares
 from nas_mer.search import Ranked, SearchRecipe
 from nas_mer.search.decided import Verdict
 from nas_mer.space import Genotype, SearchSpace
-from nas_mer.view import Course, architecture_figure, course, history_figure
-from nas_mer.words import plural
+from nas_mer.view import Course, architecture_figure, course, history_figure, pareto_figure
+from nas_mer.words import listed, plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +158,9 @@ class Searched:
         ]
         headings = ["rank", "validation UAR", "loss", "searches", *self.space.decisions]
         yield Table("The best genotypes that were judged one by one", headings, rows)
+        if len(objectives := self.run.config.objectives) > 1:
+            figure = pareto_figure(self.judged, objectives)
+            yield Picture(f"{self.run.name}-pareto", f"What was judged, by {listed(objectives)}", figure)
 
     def _chosen(self) -> Table:
         genotypes = list(self.findings.fold_genotypes(self.space).values())

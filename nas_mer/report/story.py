@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from nas_mer.data import montage_figure
+from nas_mer.report.choices import Chosen
 from nas_mer.report.document import Heading, Paragraph, Part, Picture, Section, Source, Table, told
 from nas_mer.report.retrainings import Retrained, side_by_side
 from nas_mer.report.searches import Searched, winners
@@ -24,14 +25,25 @@ def story(runs: Sequence[Run[Any]]) -> list[Section]:
     """Return the sections of a report on some runs. What a run lacks is named where it would stand."""
     named = dict(zip(distinct_names(runs), runs, strict=True))
     searches = [Searched(run, name) for name, run in named.items() if run.kind == "search"]
+    choices = [Chosen(run, name) for name, run in named.items() if run.kind == "choose"]
     retrainings = [Retrained(run, name) for name, run in named.items() if run.kind == "retrain"]
     datasets = {run.config.dataset.fingerprint: run.config.dataset for run in runs}
-    genotypes = [*told(Searched.genotypes, searches), *told(Retrained.described, retrainings)]
+    summary = [
+        *told(Searched.summary, searches),
+        *told(Chosen.summary, choices),
+        *told(Retrained.summary, retrainings),
+    ]
+    genotypes = [
+        *told(Searched.genotypes, searches),
+        *told(Chosen.described, choices),
+        *told(Retrained.described, retrainings),
+    ]
     sections = [
-        Section("summary", "What came out", [*told(Searched.summary, searches), *told(Retrained.summary, retrainings)]),
+        Section("summary", "What came out", summary),
         Section("data", "Data", [*told(_dataset, datasets.values())]),
-        Section("space", "Search space", [*_spaces([*searches, *retrainings])]),
-        Section("search", "Search", [*_searches(searches)]),
+        Section("space", "Search space", [*_spaces([*searches, *choices, *retrainings])]),
+        Section("search", "Search", [*_searches(searches)] if searches or not choices else []),
+        Section("choice", "Choice", [*_choices(choices)]),
         Section("genotypes", "Genotypes", genotypes),
         Section("scores", "Scores", [*_scores(retrainings)]),
         Section("attention", "What the networks look at", [*told(Retrained.activation, retrainings)]),
@@ -54,11 +66,11 @@ def _dataset(reference: DatasetReference) -> Iterator[Part]:
     yield Picture("maps", "Some samples of each database and class", montage_figure(dataset, 3), folded=True)
 
 
-def _spaces(runs: Iterable[Searched | Retrained]) -> Iterator[Part]:
+def _spaces(runs: Iterable[Searched | Chosen | Retrained]) -> Iterator[Part]:
     """Tell of each space once, though several runs have it."""
     known: set[str] = set()
 
-    def fresh(run: Searched | Retrained) -> Iterator[Part]:
+    def fresh(run: Searched | Chosen | Retrained) -> Iterator[Part]:
         for space in run.spaces:
             if space.hash not in known:
                 known.add(space.hash)
@@ -87,6 +99,12 @@ def _searches(searches: Sequence[Searched]) -> Iterator[Part]:
     for one in searches:
         yield Heading(one.name)
         yield from told(Searched.details, [one])
+
+
+def _choices(choices: Sequence[Chosen]) -> Iterator[Part]:
+    for one in choices:
+        yield Heading(one.name)
+        yield from told(Chosen.details, [one])
 
 
 def _scores(retrainings: Sequence[Retrained]) -> Iterator[Part]:

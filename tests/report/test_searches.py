@@ -42,6 +42,19 @@ def judged(searched, space):
     return one
 
 
+def test_a_search_for_several_objectives_shows_its_front(judged):
+    assert not [part for part in judged.details() if part.kind == "picture"]
+    config = judged.run.config.model_copy(update={"objectives": ("uar", "flops")})
+    both = Searched(replace(judged.run, config=config), "judged")
+    trials = {
+        member: tuple(replace(trial, measured={"flops": 1e6}) for trial in found)
+        for member, found in judged.findings.trials.items()
+    }
+    both.__dict__["findings"] = Tried(trials, {})
+    (picture,) = (part for part in both.details() if part.kind == "picture")
+    assert picture.caption == "What was judged, by uar, flops"
+
+
 def summary(one):
     (paragraph,) = one.summary()
     return paragraph.text
