@@ -7,6 +7,7 @@ from nas_mer.errors import UserError
 from nas_mer.runs import load_run, nested_of, retrain, search
 from nas_mer.runs import trainings as trainings_module
 from nas_mer.runs.retrainings.retraining import genotype_file, recipe_of
+from nas_mer.runs.searches.config import replicas_of, studies_of
 from nas_mer.runs.searches.pictures import draw_pareto, pareto_of
 from nas_mer.search import strategies
 from nas_mer.space import SearchSpace, load_genotype
@@ -112,3 +113,26 @@ def test_one_objective_has_no_front(kernels, tiny, recipe, tmp_path, alone):
     run = search(kernels, tiny, recipe, tmp_path / "run", compute=alone, strategy="random")
     with pytest.raises(UserError, match=r"searched for uar alone, .* --objectives uar,parameters"):
         draw_pareto(run, tmp_path / "front.svg")
+
+
+def test_killed_at_random_moments(kernels, tiny, recipe, tmp_path, alone, stopping, stop, hunted):
+    """Each trial is whole or not there, and the same are drawn in the end."""
+    asked = {"strategy": "evolution", "tune": ["size=5,8", "batch_size=4,8"], "seeds": 2, "compute": alone}
+    whole = search(kernels, tiny, recipe, tmp_path / "whole", **asked)
+    with pytest.raises(stop):
+        search(kernels, tiny, recipe, tmp_path / "run", progress=stopping(1), **asked)
+    begun = load_run(tmp_path / "run")
+    dataset = Dataset.load(tiny)
+
+    def done(run):
+        members = replicas_of(dataset, run.config.seeds, run.config.protocol)
+        return sum(len(study.trials()) for study in studies_of(run.path, run.config, kernels, members).values())
+
+    def lines(run):
+        return sorted(map(str, run.metrics()))
+
+    def check(run):
+        assert run.result == whole.result
+        assert lines(run) == lines(whole)
+
+    hunted(begun, 3, check, done)
