@@ -98,17 +98,17 @@ def benchmark_pack(
         bool, typer.Option("--partial", help="Leave out what is not trained yet; whole tables are packed of such ones.")
     ] = False,
 ) -> None:
-    """Make the table of a space from finished retraining runs.
+    """Make the table of a space from retraining runs.
 
     They, and tables that were packed before, have all its networks with all seeds between them. The table has every
     prediction, but no maps and no names of clips.
     """
     from nas_mer.runs import load_run
-    from nas_mer.tabular import Benchmark, pack
+    from nas_mer.tabular import pack
 
     if file.suffix != ".npz":
         raise UserError(f"--output: a table is a .npz file, found '{file}'")
-    opened = [Benchmark.load(path) if path.suffix == ".npz" else load_run(path, "retrain") for path in sources]
+    opened = [path if path.suffix == ".npz" else load_run(path, "retrain") for path in sources]
     table = pack(opened, file.stem, partial)
     table.save(file)
     subjects = len(set(table.subjects.tolist()))
@@ -117,7 +117,8 @@ def benchmark_pack(
         plural(len(table.seeds), "seed"),
         plural(len(table.labels), "sample"),
     )
-    out.print(f"{file}: {', '.join(parts)} of {plural(subjects, 'subject')}", soft_wrap=True)
+    some = "; it is partial" if table.about.partial else ""
+    out.print(f"{file}: {', '.join(parts)} of {plural(subjects, 'subject')}{some}", soft_wrap=True)
 
 
 @app.command("show")

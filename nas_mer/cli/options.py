@@ -68,7 +68,7 @@ OutOption = Annotated[
     Path | None, typer.Option("--out", help="The run folder to make. [default: a new one in runs/]", metavar="RUN")
 ]
 SeedsOption = Annotated[
-    str, typer.Option("--seeds", help="How many seeds: 0, 1, ...; or which, as in 3-5.", metavar="N|A-B")
+    str, typer.Option("--seeds", help="How many seeds: 0, 1, ...; or which, as in 3-5 or 0,4-6.", metavar="N|A-B")
 ]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="How many. [default: the recipe's]", metavar="N")]
 RecipeOption = Annotated[str, typer.Option(help="A recipe: a YAML file, default or paper.", metavar="RECIPE")]

@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command()
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Runs of search and retrain; several make a comparison.")
+        list[Path], typer.Argument(metavar="RUN", help="Runs of search, choose and retrain; several make a comparison.")
     ],
     file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page: an .html file.")],
 ) -> None:

@@ -58,7 +58,10 @@ class Chosen:
     def details(self) -> Iterator[Part]:
         """Tell how each candidate did, and what each group has got."""
         result, groups = self.run.result, self.groups
-        yield Paragraph("No subject had a say in its own group's choice, so the scores of what was chosen are honest.")
+        yield Paragraph(
+            "No subject had a say in its own group's choice: what was chosen has an honest score once it is retrained. "
+            "The scores here are those that it was chosen by, as the best of several, and optimistic."
+        )
         for note in result["notes"]:
             yield Paragraph(f"{note[:1].upper()}{note[1:]}.", missing=True)
         rows = [[row["genotype"], row["recipe"], row["uar"], row["uf1"], row["chosen"]] for row in result["candidates"]]

@@ -95,7 +95,7 @@ def choose(
         dataset: the dataset's folder.
         out: the run folder to make.
         groups: into how many the subjects are divided, alike in classes and databases; at least 3.
-        seeds: of trainings of each, how many or which
+        seeds: of trainings of each, how many or which.
         compute: where and how.
         progress: told of every epoch.
 

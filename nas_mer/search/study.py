@@ -137,13 +137,13 @@ class Study:
             study = optuna.create_study(
                 storage=storage.opened, study_name=name, directions=self.directions, load_if_exists=True
             )
-            known = study.user_attrs
             for key, value in {**of, **told}.items():
-                if key not in known:
-                    study.set_user_attr(key, value)
-                elif known[key] != value:
+                # The value is in the attribute's name, so that of two that begin at once neither overwrites the other.
+                if not _said(study, key):
+                    study.set_user_attr(f"{key}: {value}", True)
+                if others := [other for other in _said(study, key) if other != value]:
                     raise UserError(
-                        f"{shown(self.url)}: its study '{name}' is of another {key} ({known[key]}, this one is "
+                        f"{shown(self.url)}: its study '{name}' is of another {key} ({others[0]}, this one is "
                         f"{value}); use another storage"
                     )
             return study
@@ -287,6 +287,11 @@ def nearest(space: SearchSpace, drawn: Mapping[str, str]) -> Choices:
         for name, options in space.decisions.items()
     }
     return next(space.combinations.best(weights))[0]
+
+
+def _said(study: optuna.Study, key: str) -> list[str]:
+    """Return what a study is said to be of, one value but for a moment."""
+    return [name.removeprefix(f"{key}: ") for name in study.user_attrs if name.startswith(f"{key}: ")]
 
 
 def _beside_others(begin: Callable[[], T]) -> T:

@@ -150,6 +150,8 @@ def open_searches(
         raise UserError(f"{twice[0]}: is named twice")
     spaces = [space_of(run) for run in runs]
     found = _table(runs[0], spaces[0], table, size)
+    if found.about.partial:
+        raise UserError(f"{found.name}: is partial; a study needs every network of {found.space.name}")
     refuse([text for run, space in zip(runs, spaces, strict=True) for text in _unlike(run, space, found)])
     named = zip(runs, distinct_names(runs), strict=True)
     return [Searched(run, name, found.space, findings(run)) for run, name in named], found

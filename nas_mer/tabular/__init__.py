@@ -1,6 +1,6 @@
 """Search spaces evaluated whole, as tables: every network of a space retrained once, looked up ever after."""
 
-from nas_mer.tabular.packing import networks, pack
+from nas_mer.tabular.packing import Source, networks, pack
 from nas_mer.tabular.table import About, Benchmark, Which, find_benchmark, shipped_tables
 
-__all__ = ["About", "Benchmark", "Which", "find_benchmark", "networks", "pack", "shipped_tables"]
+__all__ = ["About", "Benchmark", "Source", "Which", "find_benchmark", "networks", "pack", "shipped_tables"]

@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,40 +52,50 @@ def networks(space: SearchSpace, limit: int | None = None) -> list[tuple[SearchS
     return [(space, replace(genotype, origin="the whole space")) for genotype in found]
 
 
-def pack(sources: Sequence[Run[RetrainConfig] | Benchmark], name: str, partial: bool = False) -> Benchmark:
+Source = Run[RetrainConfig] | Path
+"""A retraining run, or the file of a table."""
+
+
+def pack(sources: Sequence[Source], name: str, partial: bool = False) -> Benchmark:
     """Make the table of a space from finished retraining runs, and tables, that have all its networks between them.
 
     Args:
         sources: at least one; all of one space at the same sizes, on one dataset, by one recipe. Each may have other
             networks and other seeds.
         name: what to call it.
-        partial: take runs as far as they are, and leave out networks of which a prediction is missing, or a seed that
-            others have.
+        partial: take runs as far as they are, and of networks and seeds those that have all predictions of each other;
+            where there is a choice, the most predictions.
 
     Raises:
-        UserError: a run is not finished, or a source differs from the first; a network, a seed of one or a prediction
-            is missing; or two sources have the same network with the same seed and say different things of it.
+        UserError: a file is no table; a run is not finished, or a source differs from the first; a network, a seed of
+            one or a prediction is missing; or two sources have the same network with the same seed and say different
+            things of it.
     """
     first, *others = opened = [_of_run(one, partial) if isinstance(one, Run) else _of_table(one) for one in sources]
+    where = listed(source.where for source in opened)
     for other in others:
         _check_alike(first, other)
     space, distinct, found = first.space, Distinct(), dict[tuple[int, int], _Trained]()
-    for one in (one for source in opened for one in source.trained):
+    for one in itertools.chain.from_iterable(source.trained for source in opened):
         known = found.setdefault((distinct.number(space.graph.freeze(one.choices)), one.seed), one)
         if not np.array_equal(known.predicted, one.predicted):
             raise UserError(
                 f"{known.where} and {one.where} are the same network and predict differently with seed {one.seed}; "
                 "leave one out"
             )
-    seeds = tuple(sorted({seed for _, seed in found}))
-    rows, lacking = [], []
-    for genotype, number in itertools.islice(_distinct(space, distinct), len({number for number, _ in found}) + NAMED):
+    if not found:
+        raise UserError(f"{where}: no network is trained on all folds yet; continue with: nas-mer runs resume RUN")
+    seeds = _fullest_seeds(found) if partial else tuple(sorted({seed for _, seed in found}))
+    rows, lacking, unmet = [], [], {number for number, _ in found}
+    for genotype, number in _distinct(space, distinct):
+        unmet.discard(number)
         if gone := [seed for seed in seeds if (number, seed) not in found]:
             lacking.append(f"{name_of(space, genotype.choices)} with seed {listed(gone)}")
         else:
             rows.append((genotype, number))
-    if not rows or (lacking and not partial):
-        where = listed(source.where for source in opened)
+        if not unmet and len(lacking) >= NAMED:
+            break
+    if lacking and not partial:
         raise UserError(
             f"{where}: without networks of {space.name} that its table needs, such as {'; '.join(lacking[:NAMED])}"
         )
@@ -93,10 +104,8 @@ def pack(sources: Sequence[Run[RetrainConfig] | Benchmark], name: str, partial: 
         update={
             "seeds": seeds,
             "genotypes": tuple(dict(genotype.choices) for genotype, _ in rows),
-            "versions": {
-                program: ", ".join(dict.fromkeys(v for one in opened for v in one.about.versions[program].split(", ")))
-                for program in first.about.versions
-            },
+            "partial": bool(lacking),
+            "versions": _joined([one.about.versions for one in opened]),
             "command": _command(space, first.about, seeds),
         }
     )
@@ -136,7 +145,7 @@ class _Source:
         about: what it is of; of a run, without genotypes.
         subjects: `(N,)` names `database/subject`.
         labels: `(N,)` true class.
-        trained: all of its networks.
+        trained: all of its networks, once.
     """
 
     where: str
@@ -144,7 +153,29 @@ class _Source:
     about: About
     subjects: NDArray[np.str_]
     labels: NDArray[np.uint8]
-    trained: Iterable[_Trained]
+    trained: Iterator[_Trained]
+
+
+def _fullest_seeds(found: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the seeds for which the most predictions are there, of networks that have all of them.
+
+    Args:
+        found: networks, each with a seed.
+    """
+    networks: dict[int, set[int]] = {}
+    for number, seed in found:
+        networks.setdefault(seed, set()).add(number)
+    order = sorted(networks, key=lambda seed: (-len(networks[seed]), seed))
+    sets = [order[:count] for count in range(1, len(order) + 1)]
+    best = max(sets, key=lambda some: len(some) * len(set.intersection(*(networks[seed] for seed in some))))
+    return tuple(sorted(best))
+
+
+def _joined(versions: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return all versions of each program."""
+    programs = dict.fromkeys(program for one in versions for program in one)
+    said = {program: [one[program].split(", ") for one in versions if program in one] for program in programs}
+    return {program: ", ".join(dict.fromkeys(itertools.chain(*each))) for program, each in said.items()}
 
 
 def _distinct(space: SearchSpace, distinct: Distinct) -> Iterator[tuple[Genotype, int]]:
@@ -156,28 +187,31 @@ def _distinct(space: SearchSpace, distinct: Distinct) -> Iterator[tuple[Genotype
             yield genotype, number
 
 
-def _of_table(table: Benchmark) -> _Source:
+def _of_table(file: Path) -> _Source:
     """Return a table as a part of another."""
+    table = Benchmark.load(file)
 
     def trained() -> Iterator[_Trained]:
         for place, genotype in enumerate(table.genotypes):
-            where = f"{table.name}:{genotype.label}"
+            where = f"{file}:{genotype.label}"
             for column, seed in enumerate(table.seeds):
                 said = table.logits[place, column], table.predicted[place, column]
                 yield _Trained(where, genotype.choices, seed, *said)
 
-    return _Source(table.name, table.space, table.about, table.subjects, table.labels, trained())
+    return _Source(str(file), table.space, table.about, table.subjects, table.labels, trained())
 
 
 def _of_run(run: Run[RetrainConfig], partial: bool) -> _Source:
     """Return a run as a part of a table.
 
     Raises:
-        UserError: it is not finished, unless it may be partial; or its genotypes are of several spaces or sizes, or
-            differ between folds.
+        UserError: it is not finished, unless it may be partial; or it has no genotypes, or genotypes of several spaces
+            or sizes, or that differ between folds.
     """
     if not (run.finished or partial):
         raise UserError(f"{run.path}: is not finished; continue it with: nas-mer runs resume {run.path}")
+    if not run.config.genotypes:
+        raise UserError(f"{run.path}: has {listed(run.config.names)} alone; a table holds networks")
     files = {name: genotype_file(run, name, "") for name in run.config.genotypes}
     if several := [name for name, file in files.items() if not file.is_file()]:
         raise UserError(f"{run.path}: '{several[0]}' has a genotype for each fold; a table holds single ones")
@@ -227,7 +261,6 @@ def _asked(source: _Source) -> dict[str, Any]:
     return {
         "space": _described(source.space),
         "dataset": f"{about.dataset.name} ({about.dataset.fingerprint})",
-        "databases": listed(about.dataset.databases or ["all"]),
         "classes": listed(about.classes),
         "protocol": about.protocol,
         **{f"recipe.{key}": value for key, value in about.recipe.leaves()},

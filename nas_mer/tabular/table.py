@@ -96,6 +96,7 @@ class About(_Part):
         classes: the C names of the classes.
         seeds: the K seeds.
         genotypes: the G genotypes, one option for each decision of the space.
+        partial: whether the space has others.
         versions: of the programs that trained them.
         command: what trains them again.
     """
@@ -108,6 +109,7 @@ class About(_Part):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     genotypes: Annotated[tuple[dict[str, str], ...], Field(min_length=1)]
+    partial: bool = False
     versions: dict[str, str]
     command: str
 
@@ -409,7 +411,8 @@ class Benchmark:
         """What it is of, in words."""
         genotypes, size, data = plural(len(self.genotypes), "genotype"), f"{self.size}x{self.size}", self.about.dataset
         databases = f" ({listed(data.databases)})" if data.databases else ""
-        return f"{self.name}: {genotypes} of {self.space.name} at {size} on {data.name}{databases}"
+        some = ", not all," if self.about.partial else ""
+        return f"{self.name}: {genotypes}{some} of {self.space.name} at {size} on {data.name}{databases}"
 
     def _trial(self, choices: Mapping[str, str], column: int, half: NDArray[np.int64]) -> Trial:
         """Return what the networks of one seed are worth on some samples."""

@@ -56,6 +56,23 @@ def test_machines_that_begin_a_study_at_the_same_moment(space, tmp_path):
         open_study(space, tmp_path / "a.db", data="one", recipe="three")
 
 
+def test_of_two_that_begin_different_studies_at_the_same_moment_one_is_refused(space, tmp_path):
+    start = threading.Barrier(2)
+
+    def begin(data):
+        start.wait()
+        try:
+            open_study(space, tmp_path / "a.db", data=data)
+        except UserError as error:
+            return str(error)
+        return "accepted"
+
+    with ThreadPoolExecutor(2) as pool:
+        said = [*pool.map(begin, ("one", "two"))]
+    assert said.count("accepted") <= 1
+    assert any("is of another data" in text for text in said)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -1,10 +1,12 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from nas_mer.errors import UserError
 from nas_mer.study.searches import open_searches
+from nas_mer.tabular import Benchmark
 from nas_mer.tabular import table as tables
 
 
@@ -81,6 +83,13 @@ class TestRefused:
         (elsewhere / "run.json").write_text(json.dumps(document))
         told = self.refused([elsewhere], file)
         assert f"{elsewhere}: has searched on 'other' (ffffffffffffffff)" in told
+
+    def test_a_partial_table(self, runs, file, tmp_path):
+        table = Benchmark.load(file)
+        replace(table, about=table.about.model_copy(update={"partial": True})).save(tmp_path / "some.npz")
+        assert "some: is partial; a study needs every network of rcn" in self.refused(
+            [runs["darts"]], tmp_path / "some.npz"
+        )
 
     def test_no_table(self, runs, file, tmp_path, monkeypatch):
         monkeypatch.setattr(tables, "TABLES", tmp_path)

@@ -8,10 +8,11 @@ import pytest
 
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
+from nas_mer.handcrafted import find_descriptor
 from nas_mer.runs import Choice, Compute, Nested, load_run, predictions, retrain
 from nas_mer.score import by_genotype, score
 from nas_mer.space import SearchSpace
-from nas_mer.tabular import Benchmark, networks, pack
+from nas_mer.tabular import networks, pack
 
 
 class TestNetworks:
@@ -125,26 +126,59 @@ class TestPack:
             part = pack([run], f"part{number}", partial=True)
             assert {genotype.label for genotype in part.genotypes} == {*some}
             part.save(tmp_path / f"part{number}.npz")
-        loaded = [Benchmark.load(tmp_path / f"part{number}.npz") for number in range(4)]
+        files = [tmp_path / f"part{number}.npz" for number in range(4)]
         packed.save(tmp_path / "one.npz")
-        for sources in ([*loaded[:3], runs[3], loaded[0]], [runs[2], *loaded]):
+        for sources in ([*files[:3], runs[3], files[0]], [runs[2], *files]):
             pack(sources, "branches-16").save(tmp_path / "two.npz")
             assert (tmp_path / "two.npz").read_bytes() == (tmp_path / "one.npz").read_bytes()
         with pytest.raises(UserError, match=r"such as conv-skip with seed 1; skip-skip with seed 1$"):
-            pack(loaded[1:], "branches-16")
-        assert [genotype.label for genotype in pack(loaded[1:], "some", partial=True).genotypes] == ["conv-conv"]
-        with pytest.raises(UserError, match="part1, part0: without networks of branches that its table needs"):
-            pack([loaded[1], loaded[0]], "none", partial=True)
+            pack(files[1:], "branches-16")
+        some = pack(files[1:], "some", partial=True)
+        assert some.title.startswith("some: 3 genotypes of branches at 16x16")
+        assert (some.seeds, some.about.partial) == ((0,), False)
+        held = pack([files[1], files[0]], "other", partial=True)  # seed 1 has more
+        assert (held.seeds, [genotype.label for genotype in held.genotypes]) == ((1,), ["conv-skip", "skip-skip"])
 
-    def test_a_table_that_differs_from_a_run(self, retrained, packed):
+    @pytest.mark.parametrize("kept", [slice(0, None, 2), slice(1, None, 2), slice(54, None), slice(0, 30)])
+    def test_wherever_in_the_space_the_networks_stand(self, table, tmp_path, kept):
+        rest = [place for place in range(56) if place not in range(56)[kept]]
+        for name, places in (("kept", [*range(56)[kept]]), ("rest", rest)):
+            genotypes = tuple(table.about.genotypes[place] for place in places)
+            about = table.about.model_copy(update={"genotypes": genotypes, "versions": {name: "1"}})
+            said = {"logits": table.logits[places], "predicted": table.predicted[places]}
+            replace(table, name=name, about=about, **said).save(tmp_path / f"{name}.npz")
+        some = pack([tmp_path / "kept.npz"], "some", partial=True)
+        assert some.about.partial
+        assert some.about.genotypes == table.about.genotypes[kept]
+        np.testing.assert_array_equal(some.logits, table.logits[kept])
+        assert some.title.startswith(f"some: {len(some.genotypes)} genotypes, not all, of rcn")
+        with pytest.raises(UserError, match=r"kept.npz: without networks of rcn that its table needs, such as "):
+            pack([tmp_path / "kept.npz"], "some")
+        whole = pack([tmp_path / "rest.npz", tmp_path / "kept.npz"], "whole")
+        assert not whole.about.partial
+        assert whole.about.versions == {"rest": "1", "kept": "1"}
+        np.testing.assert_array_equal(whole.predicted, table.predicted)
+
+    def test_a_run_that_has_just_begun(self, retrained, tmp_path):
+        run = edited(retrained, tmp_path / "begun")
+        for file in run.path.glob("replicas/*/*/beta/s02.safetensors"):
+            file.unlink()
+        with pytest.raises(UserError, match="begun: no network is trained on all folds yet; continue with: nas-mer"):
+            pack([run], "none", partial=True)
+
+    def test_descriptors_alone(self, retrained, tmp_path):
+        asked = find_descriptor("bi-woof", {}).model_dump(mode="json")
+        other = edited(retrained, tmp_path / "r", genotypes=[], handcrafted={"bi-woof": asked})
+        with pytest.raises(UserError, match="r: has bi-woof alone; a table holds networks"):
+            pack([other], "branches-16")
+
+    def test_a_table_that_differs_from_a_run(self, retrained, packed, tmp_path):
         wrong = packed.predicted.copy()
         wrong[1] = (wrong[1] + 1) % 3
         logits = np.eye(3, dtype=np.float16)[wrong]
-        other = replace(packed, name="other", predicted=wrong, logits=logits)
-        with pytest.raises(
-            UserError, match=r"whole:(\S+) and other:\1 are the same network and predict .* with seed 0"
-        ):
-            pack([retrained, other], "branches-16")
+        replace(packed, predicted=wrong, logits=logits).save(tmp_path / "other.npz")
+        with pytest.raises(UserError, match=r"whole:(\S+) and \S+other.npz:\1 are the same network .* with seed 0"):
+            pack([retrained, tmp_path / "other.npz"], "branches-16")
 
     def test_a_network_of_which_two_runs_differ(self, branches, retrained, tiny, recipe, tmp_path):
         mirrored = branches.genotype({"a": "skip", "b": "conv"}, name="mirrored")
