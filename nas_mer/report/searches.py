@@ -13,7 +13,7 @@ from nas_mer.runs import Run, SearchConfig, space_of
 from nas_mer.runs.searches.config import findings
 from nas_mer.runs.searches.findings import SHOWN, Findings, History, Tried
 from nas_mer.runs.searches.searching import shares
-from nas_mer.search import Ranked, SearchRecipe
+from nas_mer.search import OBJECTIVES, Ranked, SearchRecipe
 from nas_mer.search.decided import Verdict
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view import Course, architecture_figure, course, history_figure, pareto_figure
@@ -152,15 +152,24 @@ class Searched:
         return course(self.space, found.weights(), self.run.config.top)
 
     def _trials(self) -> Iterator[Part]:
+        config = self.run.config
+        others = {name: OBJECTIVES[name] for name in config.objectives if name != "uar"}
         rows = [
-            [one.genotype.rank, one.valid_uar, one.valid_loss, one.searches, *one.genotype.choices.values()]
+            [
+                one.genotype.rank, one.valid_uar, one.valid_loss, one.searches,
+                *(Cell(other.in_words(one.measured[name]), one.measured[name]) for name, other in others.items()),
+                *one.genotype.choices.values(),
+                *({**one.parameters, **one.recipe}[axis.name] for axis in config.tune),
+            ]
             for one in self.judged[:SHOWN]
-        ]
-        headings = ["rank", "validation UAR", "loss", "searches", *self.space.decisions]
+        ]  # fmt: skip
+        measured = [other.title for other in others.values()]
+        tuned = [axis.name for axis in config.tune]
+        headings = ["rank", "validation UAR", "loss", "searches", *measured, *self.space.decisions, *tuned]
         yield Table("The best genotypes that were judged one by one", headings, rows)
-        if len(objectives := self.run.config.objectives) > 1:
-            figure = pareto_figure(self.judged, objectives)
-            yield Picture(f"{self.run.name}-pareto", f"What was judged, by {listed(objectives)}", figure)
+        if others:
+            figure = pareto_figure(self.judged, config.objectives)
+            yield Picture(f"{self.run.name}-pareto", f"What was judged, by {listed(config.objectives)}", figure)
 
     def _chosen(self) -> Table:
         genotypes = list(self.findings.fold_genotypes(self.space).values())

@@ -70,4 +70,4 @@ def test_one_under_way(choice, tmp_path):
 def test_it_is_a_page(choice, tmp_path, opened):
     write_report([choice], tmp_path / "report.html")
     page = opened(tmp_path / "report.html")
-    assert page.locator("section#choice table").count() == 2
+    assert page.locator("section[aria-labelledby=choice] table").count() == 2

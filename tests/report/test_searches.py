@@ -7,7 +7,8 @@ from nas_mer.report.searches import Searched, winners
 from nas_mer.runs import derive, load_run
 from nas_mer.runs.searches.findings import Member, Tried
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
-from nas_mer.search import Trial
+from nas_mer.search import Trial, read_tune
+from nas_mer.train import Recipe, load_recipe
 
 
 @pytest.fixture
@@ -44,15 +45,19 @@ def judged(searched, space):
 
 def test_a_search_for_several_objectives_shows_its_front(judged):
     assert not [part for part in judged.details() if part.kind == "picture"]
-    config = judged.run.config.model_copy(update={"objectives": ("uar", "flops")})
+    tune = read_tune(["batch_size=8..64"], judged.space, load_recipe("default", Recipe))
+    config = judged.run.config.model_copy(update={"objectives": ("uar", "flops"), "tune": tune})
     both = Searched(replace(judged.run, config=config), "judged")
     trials = {
-        member: tuple(replace(trial, measured={"flops": 1e6}) for trial in found)
+        member: tuple(replace(trial, recipe={"batch_size": 9}, measured={"flops": 1e6}) for trial in found)
         for member, found in judged.findings.trials.items()
     }
     both.__dict__["findings"] = Tried(trials, {})
     (picture,) = (part for part in both.details() if part.kind == "picture")
     assert picture.caption == "What was judged, by uar, flops"
+    (shown,) = (part for part in both.details() if part.kind == "table" and "judged" in part.caption)
+    assert shown.headings[4:] == ("FLOP", "conv", "attention", "recurrent", "batch_size")
+    assert {(row[4].text, row[-1].text) for row in shown.rows} == {("1,000,000", "9")}
 
 
 def summary(one):
