@@ -7,6 +7,7 @@ paired tests and validation on any part of the subjects can be had from it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import zipfile
 import zlib
@@ -25,7 +26,7 @@ from scipy.special import log_softmax
 from nas_mer.data import Dataset, Sample, bilevel_halves
 from nas_mer.errors import UserError, refuse
 from nas_mer.files import Node, replacing
-from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare, confusion, score, uar, uf1
+from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, averaged, compare, confusion, score, uar, uf1
 from nas_mer.score.tables import score_table
 from nas_mer.search import ONE_BY_ONE, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
 from nas_mer.search.strategies import TRIALS
@@ -358,6 +359,30 @@ class Benchmark:
             raise UserError(f"{self.name}: no genotype is chosen for {listed(missing)}")
         places = {subject: self.place(genotype) for subject, genotype in chosen.items()}
         return self._predictions("nested", seed, np.array([places[subject] for subject in self.subjects.tolist()]))
+
+    def together(self, *genotypes: Which) -> Predictions:
+        """Let the networks of some genotypes and all seeds speak together, by the mean of their softmax probabilities.
+
+        With all genotypes nothing is chosen: no subject has a say in it, held out or not.
+
+        Args:
+            genotypes: each once; none is all.
+
+        Returns:
+            what one system of that many networks says, for `nas_mer.score.score` and `compare`; its logits are the
+            logarithms of the mean probabilities.
+
+        Raises:
+            UserError: see `place`; or two are the same network.
+        """
+        places = [self.place(genotype) for genotype in genotypes or self.genotypes]
+        if twice := [self.genotypes[place].label for place, times in Counter(places).items() if times > 1]:
+            raise UserError(f"{self.name}: networks that are named more than once: {listed(twice)}")
+        networks = [
+            replace(self._predictions("", seed, place), genotype=f"{plural(len(places), 'genotype')}", seed=number)
+            for number, (place, seed) in enumerate(itertools.product(places, self.seeds))
+        ]
+        return replace(averaged(*networks), genotype=f"{plural(len(networks), 'network')} together")
 
     def halves(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the indices of the weights' and the alphas' half that a search over all subjects has with a seed.

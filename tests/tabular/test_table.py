@@ -234,6 +234,23 @@ class TestPredictions:
 
 
 class TestSearch:
+    @pytest.mark.parametrize("names", [(), ("rcn", "rcn-f"), ("rcn-f",)])
+    def test_together_is_the_mean_of_probabilities(self, table, names):
+        places = [table.place(name) for name in names] or [*range(len(table.genotypes))]
+        odds = np.exp(table.logits[places].astype(np.float64))
+        mean = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=(0, 1))
+        found = table.together(*names)
+        np.testing.assert_allclose(np.exp(found.logits), mean, rtol=1e-5)
+        np.testing.assert_array_equal(found.predicted, mean.argmax(axis=1))
+        assert found.genotype == f"{len(places) * 2} networks together"
+        assert score(found, resamples=200).composite.uar == pytest.approx(
+            balanced_accuracy_score(table.labels, mean.argmax(axis=1))
+        )
+
+    def test_nobody_speaks_twice(self, table):
+        with pytest.raises(UserError, match=r"named more than once: standard-plain-none$"):
+            table.together("rcn", "rcn-f", "standard-plain-none")
+
     def test_halves_are_those_of_a_search_on_the_dataset(self, packed, tiny):
         dataset = Dataset.load(tiny)
         for seed in range(3):
