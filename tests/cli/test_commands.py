@@ -493,9 +493,17 @@ class TestRefused:
         message = refused("space", "check", tmp_path / "mine.yaml")
         assert f"{tmp_path / 'mine.yaml'}:3: sttes: unknown key 'sttes'; did you mean 'states'?" in message
 
+    @pytest.mark.parametrize("seeds", ["0", "two", "3-1"])
+    def test_seeds(self, refused, tiny, tmp_path, seeds):
+        for command in (["search", "rcn"], ["retrain", "rcn"], ["benchmark", "run", "rcn"], ["choose", "rcn", "rcn-f"]):
+            said = refused(*command, "--data", tiny, "--seeds", seeds, "--out", tmp_path / "run")
+            assert said.startswith("--seeds: expected ")
+            assert said.endswith(f"found '{seeds}'\n")
+            assert not (tmp_path / "run").exists()
+
     def test_typos_of_commands_and_options(self, nas_mer, tiny):
         search = ["search", "rcn", "--data", tiny]
-        options = (["--seeds", "0"], ["--group", "0"], ["--checkpoint-every", "-1"], ["--protocol", "neste"])
+        options = (["--group", "0"], ["--checkpoint-every", "-1"], ["--protocol", "neste"])
         for wrong in (["serch"], ["search"], ["score"], ["runs", "x"], *([*search, *option] for option in options)):
             status, out, err = nas_mer(*wrong)
             assert (status, out) == (2, "")
