@@ -19,7 +19,7 @@ def numbers_of(seeds: Seeds) -> tuple[int, ...]:
         UserError: there is none, one is negative, or one occurs twice.
     """
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+    if not _fit(numbers):
         raise UserError(f"seeds: expected at least one, from 0 on and none twice, found {seeds}")
     return numbers
 
@@ -36,9 +36,13 @@ def read_seeds(text: str) -> list[int]:
     if len(parts) == len(parts[0]) == 1:
         parts = [[0, parts[0][0] - 1]]
     numbers = [number for ends in parts for number in range(ends[0], ends[-1] + 1)]
-    if not numbers or len(set(numbers)) < len(numbers):
+    if not _fit(numbers):
         raise UserError(f"--seeds: expected at least one seed and none twice, found '{text}'")
     return numbers
+
+
+def _fit(numbers: Sequence[int]) -> bool:
+    return min(numbers, default=-1) >= 0 and len(set(numbers)) == len(numbers)
 
 
 def seeds_in_words(numbers: Iterable[int]) -> str:

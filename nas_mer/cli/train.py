@@ -298,15 +298,7 @@ def retrain(
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     with progress_bar(path) as progress:
         run = run_retrain(
-            found,
-            data,
-            chosen,
-            path,
-            databases_of(databases),
-            read_seeds(seeds),
-            compute,
-            progress,
-            tensorboard,
+            found, data, chosen, path, databases_of(databases), read_seeds(seeds), compute, progress, tensorboard,
             descriptors,
-        )
+        )  # fmt: skip
     print_json(run.result) if as_json else print_scores([run])

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas_mer.report.document import Paragraph, Part, Picture, Table
 from nas_mer.runs import Run
-from nas_mer.runs.choosing import Candidate, ChooseConfig, candidates_of
+from nas_mer.runs.choosing import Candidate, ChooseConfig, genotypes_of
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view import architecture_figure
 from nas_mer.words import plural
@@ -31,7 +31,7 @@ class Chosen:
     @cached_property
     def genotypes(self) -> dict[str, tuple[SearchSpace, Genotype]]:
         """Its genotypes, each with its space."""
-        return candidates_of(self.run)
+        return genotypes_of(self.run)
 
     @property
     def spaces(self) -> list[SearchSpace]:

@@ -167,7 +167,7 @@ def chosen_of(run: Run[ChooseConfig]) -> Nested:
     Raises:
         UserError: the run is not finished.
     """
-    known = candidates_of(run)
+    known = genotypes_of(run)
     folds = {
         subject: Choice(*known[group["genotype"]], run.config.recipes[group["recipe"]])
         for group in run.result["groups"]
@@ -176,7 +176,7 @@ def chosen_of(run: Run[ChooseConfig]) -> Nested:
     return Nested(run.name, folds, run.config.dataset.fingerprint)
 
 
-def candidates_of(run: Run[ChooseConfig]) -> dict[str, tuple[SearchSpace, Genotype]]:
+def genotypes_of(run: Run[ChooseConfig]) -> dict[str, tuple[SearchSpace, Genotype]]:
     """Return the genotypes of a choice by their names in the run, each with its space."""
     return {name: load_genotype(run.path / "genotypes" / f"{name}.yaml") for name in run.config.genotypes}
 
@@ -193,7 +193,7 @@ def _trainings(
     run: Run[ChooseConfig], dataset: Dataset, groups: Sequence[np.ndarray]
 ) -> Iterator[tuple[_Place, Training]]:
     """Iterate over all that a run trains."""
-    known = candidates_of(run)
+    known = genotypes_of(run)
     graphs = {name: space.freeze(genotype) for name, (space, genotype) in known.items()}
     pairs = {}
     for first, second in itertools.combinations(range(len(groups)), 2):
@@ -225,7 +225,7 @@ def _result(
     }
     chosen = [max(fit, key=lambda one: scores[one][group].mean()) for group in range(len(groups))]
     notes = [f"{one}: could not be chosen, since a training failed: {why}" for one, why in failures.items()]
-    if searched := [name for name, (_, genotype) in candidates_of(run).items() if genotype.rank is not None]:
+    if searched := [name for name, (_, genotype) in genotypes_of(run).items() if genotype.rank is not None]:
         notes.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, so has "
             "the choice"

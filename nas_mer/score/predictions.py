@@ -179,10 +179,21 @@ def averaged(*seeds: Predictions) -> Predictions:
     keys = first.keys()
     places = [{key: place for place, key in enumerate(item.keys())} for item in seeds]
     logits = np.stack([item.logits[[place[key] for key in keys]] for item, place in zip(seeds, places, strict=True)])
-    speaking = log_softmax(logits.astype(np.float64), axis=-1)
-    pooled = logsumexp(speaking, axis=0) - np.log(len(seeds))  # never the logarithm of 0
     name = f"{first.genotype}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''} averaged"
-    return replace(first, genotype=name, seed=None, predicted=pooled.argmax(axis=1), logits=pooled)
+    return together(name, first, logits)
+
+
+def together(name: str, samples: Predictions, logits: NDArray[np.floating]) -> Predictions:
+    """Let networks speak together, by the mean of their softmax probabilities.
+
+    Args:
+        name: what to call them.
+        samples: what they speak of.
+        logits: `(R, N, classes)` of R networks, in the order of the samples.
+    """
+    speaking = log_softmax(logits.astype(np.float64), axis=-1)
+    pooled = logsumexp(speaking, axis=0) - np.log(len(logits))  # never the logarithm of 0
+    return replace(samples, genotype=name, seed=None, predicted=pooled.argmax(axis=1), logits=pooled)
 
 
 def check_seeds(seeds: Sequence[Predictions]) -> None:

@@ -7,6 +7,7 @@ as it would have.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -131,17 +132,18 @@ class Study:
         self.tune, self.objectives = tuple(tune), tuple(objectives)
         self.directions = [OBJECTIVES[objective].direction for objective in self.objectives]
         self._networks = Networks(space)
-        told = {"tuning": "; ".join(map(str, tune)) or "nothing", "objective": ", ".join(objectives)}
+        mine = {**of, "tuning": "; ".join(map(str, tune)) or "nothing", "objective": ", ".join(objectives)}
 
         def begun() -> optuna.Study:
             study = optuna.create_study(
                 storage=storage.opened, study_name=name, directions=self.directions, load_if_exists=True
             )
-            for key, value in {**of, **told}.items():
-                # The value is in the attribute's name, so that of two that begin at once neither overwrites the other.
-                if not _said(study, key):
-                    study.set_user_attr(f"{key}: {value}", True)
-                if others := [other for other in _said(study, key) if other != value]:
+            if not (known := _known(study)):
+                # Under a name of its own, so that of two that begin at once neither overwrites the other.
+                study.set_user_attr(f"of {hashlib.sha256(json.dumps(mine).encode()).hexdigest()}", mine)
+                known = _known(study)
+            for key, value in mine.items():
+                if others := [other[key] for other in known if other[key] != value]:
                     raise UserError(
                         f"{shown(self.url)}: its study '{name}' is of another {key} ({others[0]}, this one is "
                         f"{value}); use another storage"
@@ -289,9 +291,9 @@ def nearest(space: SearchSpace, drawn: Mapping[str, str]) -> Choices:
     return next(space.combinations.best(weights))[0]
 
 
-def _said(study: optuna.Study, key: str) -> list[str]:
-    """Return what a study is said to be of, one value but for a moment."""
-    return [name.removeprefix(f"{key}: ") for name in study.user_attrs if name.startswith(f"{key}: ")]
+def _known(study: optuna.Study) -> list[dict[str, str]]:
+    """Return what a study is of: nothing before it is begun, and more than one thing only if several began it."""
+    return [value for name, value in study.user_attrs.items() if name.startswith("of ")]
 
 
 def _beside_others(begin: Callable[[], T]) -> T:

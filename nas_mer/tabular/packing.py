@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_mer.data import Sample
 from nas_mer.errors import UserError, refuse
 from nas_mer.runs import RetrainConfig, Run, predictions
 from nas_mer.runs.retrainings.retraining import genotype_file, samples_of
@@ -236,7 +237,7 @@ def _of_run(run: Run[RetrainConfig], partial: bool) -> _Source:
     )
     subjects = np.array([f"{sample.database}/{sample.subject}" for sample in samples])
     labels = np.array([config.classes.index(sample.label) for sample in samples], dtype=np.uint8)
-    return _Source(str(run.path), space, about, subjects, labels, _trained(run, space, genotypes, partial))
+    return _Source(str(run.path), space, about, subjects, labels, _trained(run, samples, space, genotypes, partial))
 
 
 def _check_alike(first: _Source, other: _Source) -> None:
@@ -273,14 +274,18 @@ def _described(space: SearchSpace) -> str:
 
 
 def _trained(
-    run: Run[RetrainConfig], space: SearchSpace, genotypes: Mapping[str, Genotype], partial: bool
+    run: Run[RetrainConfig],
+    samples: Sequence[Sample],
+    space: SearchSpace,
+    genotypes: Mapping[str, Genotype],
+    partial: bool,
 ) -> Iterator[_Trained]:
     """Iterate over the networks of a run.
 
     Raises:
         UserError: a sample was not predicted with every seed, unless the run may be partial.
     """
-    keys = [(f"{sample.database}/{sample.subject}", sample.clip) for sample in samples_of(run)]
+    keys = [(f"{sample.database}/{sample.subject}", sample.clip) for sample in samples]
     found = {(one.genotype, one.seed): one for one in predictions(run)}
     rows: dict[tuple[str, int], list[int]] = {}
     problems = []

@@ -7,7 +7,6 @@ paired tests and validation on any part of the subjects can be had from it.
 
 from __future__ import annotations
 
-import itertools
 import json
 import zipfile
 import zlib
@@ -26,7 +25,8 @@ from scipy.special import log_softmax
 from nas_mer.data import Dataset, Sample, bilevel_halves
 from nas_mer.errors import UserError, refuse
 from nas_mer.files import Node, replacing
-from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, averaged, compare, confusion, score, uar, uf1
+from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare, confusion, score, uar, uf1
+from nas_mer.score.predictions import together
 from nas_mer.score.tables import score_table
 from nas_mer.search import ONE_BY_ONE, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
 from nas_mer.search.strategies import TRIALS
@@ -378,11 +378,9 @@ class Benchmark:
         places = [self.place(genotype) for genotype in genotypes or self.genotypes]
         if twice := [self.genotypes[place].label for place, times in Counter(places).items() if times > 1]:
             raise UserError(f"{self.name}: networks that are named more than once: {listed(twice)}")
-        networks = [
-            replace(self._predictions("", seed, place), genotype=f"{plural(len(places), 'genotype')}", seed=number)
-            for number, (place, seed) in enumerate(itertools.product(places, self.seeds))
-        ]
-        return replace(averaged(*networks), genotype=f"{plural(len(networks), 'network')} together")
+        networks = self.logits[places].reshape(-1, len(self.labels), len(self.classes))
+        samples = self._predictions("", self.seeds[0], places[0])
+        return together(f"{plural(len(networks), 'network')} together", samples, networks)
 
     def halves(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the indices of the weights' and the alphas' half that a search over all subjects has with a seed.
