@@ -8,8 +8,8 @@ from nas_mer.compute import Compute
 from nas_mer.files import replacing, write_text
 from nas_mer.reproduce.experiments import EXPERIMENTS, Experiment, Factor, Setting
 from nas_mer.reproduce.figure import figure
+from nas_mer.reproduce.planning import Outcome, Plan, plan, train
 from nas_mer.reproduce.results import Entry, Reproduced, reproduced
-from nas_mer.reproduce.study import Outcome, Plan, plan, train
 from nas_mer.reproduce.table import table
 from nas_mer.runs import Progress
 from nas_mer.view import save

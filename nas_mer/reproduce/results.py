@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_mer.reproduce.experiments import Labels, Setting
-from nas_mer.reproduce.study import Outcome, Plan
+from nas_mer.reproduce.planning import Outcome, Plan
 from nas_mer.score import Interval, Published, Score, find_published
 from nas_mer.score.published import COMPOSITE, SAMPLES, find_published_hours
 from nas_mer.words import listed

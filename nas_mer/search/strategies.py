@@ -17,9 +17,9 @@ from nas_mer.errors import UserError
 from nas_mer.search.bilevel import BilevelSearch
 from nas_mer.search.cost import sample_steps, training_steps, tuned
 from nas_mer.search.fair import FairSearch
+from nas_mer.search.optuna_study import BATCH, Sampler
 from nas_mer.search.perturbation import PerturbationSearch
 from nas_mer.search.recipe import SearchRecipe, load_search_recipe
-from nas_mer.search.study import BATCH, Sampler
 from nas_mer.search.supernets import SearchReplica, Supernets
 from nas_mer.search.tuning import Axis
 from nas_mer.search.weight_sharing import WeightSharing

@@ -29,8 +29,8 @@ from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare,
 from nas_mer.score.predictions import together
 from nas_mer.score.tables import score_table
 from nas_mer.search import ONE_BY_ONE, Ranked, Study, Trial, TrialStrategy, find_strategy, ranked
+from nas_mer.search.optuna_study import open_storage
 from nas_mer.search.strategies import TRIALS
-from nas_mer.search.study import open_storage
 from nas_mer.space import INPUT, Genotype, SearchSpace
 from nas_mer.space.genotype import in_words
 from nas_mer.space.isomorphism import Distinct

@@ -39,7 +39,7 @@ from nas_mer.search import (
     find_strategy,
 )
 from nas_mer.search.objectives import check_objectives
-from nas_mer.search.study import open_storage
+from nas_mer.search.optuna_study import open_storage
 from nas_mer.search.tuning import Axis
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe

@@ -30,7 +30,7 @@ from nas_mer.runs.searches.config import (
     studies_of,
 )
 from nas_mer.runs.searches.findings import Findings
-from nas_mer.runs.searches.studies import run_studies
+from nas_mer.runs.searches.one_by_one import run_studies
 from nas_mer.runs.searches.supernets import train_supernets
 from nas_mer.runs.tensorboard import follow
 from nas_mer.search import ONE_BY_ONE, SearchRecipe, SupernetStrategy, TrialStrategy, find_strategy, read_tune

@@ -6,7 +6,7 @@ import pytest
 
 from nas_mer.errors import UserError
 from nas_mer.search import STRATEGIES, front, read_tune
-from nas_mer.search.study import Study, nearest, open_storage
+from nas_mer.search.optuna_study import Study, nearest, open_storage
 from nas_mer.search.trials import Trial, ranked
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe, load_recipe

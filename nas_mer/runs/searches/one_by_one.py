@@ -19,7 +19,7 @@ from nas_mer.runs.tensorboard import Metrics
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.search import SearchReplica, Trial
 from nas_mer.search.objectives import measured
-from nas_mer.search.study import Asked
+from nas_mer.search.optuna_study import Asked
 from nas_mer.search.supernets import average_recall
 from nas_mer.search.tuning import changed, in_words
 from nas_mer.space import SearchSpace
