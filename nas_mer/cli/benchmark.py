@@ -74,9 +74,10 @@ def benchmark_run(
 
     first, step = _part_of(part)
     built = SearchSpace.load(space, **parameters_of(sets))
-    found = networks(built, limit)[first::step]
+    whole = networks(built, limit)
+    found = whole[first::step]
     if not found:
-        raise UserError(f"--part: {built.file} has fewer networks than parts, found '{part}'")
+        raise UserError(f"--part: there are {len(whole)} networks in {built.file}, found '{part}'")
     path = run_out or new_run_path("retrain", built.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
     chosen = recipe_of(recipe, epochs)

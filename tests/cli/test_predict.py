@@ -67,7 +67,7 @@ def test_a_pair_a_map_and_a_sample_of_the_dataset(run, clip, done, tmp_path):
 
 
 def test_frames_are_cropped_to_a_box(run, clip, done, refused):
-    assert "20 x 20 pixels once cropped; at least 32 a side" in refused("predict", run, clip, "--box", "0,0,20,20")
+    assert "a face of 20 x 20 pixels; at least 32 a side" in refused("predict", run, clip, "--box", "0,0,20,20")
     done("predict", run, clip, "--box", "4,4,40,40")
 
 

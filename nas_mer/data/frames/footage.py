@@ -17,7 +17,7 @@ from nas_mer.data.dataset import Dataset
 from nas_mer.data.flow import Floats, Frame, assemble, optical_flow
 from nas_mer.data.frames.clips import decode, read_files
 from nas_mer.data.frames.layout import IMAGES
-from nas_mer.data.frames.prepare import Pair, Preparation, make_pair
+from nas_mer.data.frames.prepare import Pair, Preparation, cropped, make_pair
 from nas_mer.data.images import quiet
 from nas_mer.errors import UserError
 
@@ -135,13 +135,14 @@ def map_of(footage: Footage, how: Preparation, raw: bool = False) -> tuple[Float
 
     Raises:
         UserError: motion shall be magnified, but the clip is no more than a pair or its rate is not known; or see
-            `make_pair`.
+            `cropped` and `make_pair`.
     """
     if how.magnify > 1 and len(footage.frames) == 2:
         raise UserError(f"{footage.name}: motion is magnified over time, which two frames do not show; give all frames")
     if how.magnify > 1 and footage.rate is None:
         raise UserError(f"{footage.name}: to magnify motion its frames a second must be known: give --rate")
-    pair = make_pair(footage.frames, how, footage.rate or 0.0, footage.apex, raw, footage.name)
+    faces = cropped(footage.frames, how, footage.name) if raw else footage.frames
+    pair = make_pair(faces, how, footage.rate or 0.0, footage.apex, footage.name)
     onset, apex = pair.frames
     return assemble(optical_flow(onset, apex, how.flow), how.size, how.strain), pair
 

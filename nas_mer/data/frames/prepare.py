@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from zipfile import BadZipFile
@@ -233,84 +234,105 @@ class _Files(NamedTuple):
 def _keep(clip: Clip, report: object, how: Preparation, kept: Path) -> _Files | str:
     """Make what is kept of a clip and return its files, or tell what is wrong with the clip."""
     try:
-        return _Files(_kept_pair(clip, how, kept), _kept_clip(clip, how, kept) if how.clip_frames else None)
+        reel = _Reel(clip, how)
+        return _Files(_kept_pair(reel, kept / "pairs"), _kept_clip(reel, kept / "clips") if how.clip_frames else None)
     except UserError as error:
         return str(error)
 
 
-def _kept_clip(clip: Clip, how: Preparation, kept: Path) -> Path:
+class _Reel:
+    """A clip's frames, as many as are needed: each is read once, and decoded and cropped once if at all.
+
+    Attributes:
+        of_pair: numbers of the frames that the pair is made of.
+        hashes: of each frame's file, by the frame's number.
+    """
+
+    def __init__(self, clip: Clip, how: Preparation) -> None:
+        self.clip, self.how = clip, how
+        self.of_pair = list(clip.frames)
+        if clip.apex is not None and how.magnify == 1:  # no other frames are looked at
+            self.of_pair = [clip.onset, clip.apex]
+        numbers = clip.frames if how.clip_frames else self.of_pair
+        self._paths = {number: clip.frames[number] for number in numbers}
+        self._contents = read_files(list(self._paths.values()))
+        hashes = (hashlib.sha256(content).hexdigest() for content in self._contents)
+        self.hashes = dict(zip(self._paths, hashes, strict=True))
+
+    @property
+    def name(self) -> str:
+        """What messages call the clip: its first frame's file."""
+        return str(next(iter(self._paths.values())))
+
+    @cached_property
+    def faces(self) -> dict[int, Frame]:
+        """The frames by their numbers, cropped."""
+        frames = decode(list(self._paths.values()), self._contents)
+        faces = frames if self.clip.cropped else cropped(frames, self.how, self.name)
+        return dict(zip(self._paths, faces, strict=True))
+
+    def file(self, folder: Path, suffix: str, numbers: Iterable[int], **depends: object) -> Path:
+        """Return the file of what is made of the frames of these numbers, named by all that it depends on."""
+        about = {
+            "revision": _REVISION,
+            "hashes": [self.hashes[number] for number in numbers],
+            "crop": None if self.clip.cropped else self.how.box or "face",
+            **depends,
+        }
+        return folder / (hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32] + suffix)
+
+
+def _kept_clip(reel: _Reel, folder: Path) -> Path:
     """Return the file with a clip, `(clip_frames, CLIP_SIDE, CLIP_SIDE)` uint8 grey; made if it is not there."""
-    paths = list(clip.frames.values())
-    contents = read_files(paths)
-    about = {
-        "revision": _REVISION,
-        "hashes": [hashlib.sha256(content).hexdigest() for content in contents],
-        "crop": None if clip.cropped else how.box or "face",
-        "frames": how.clip_frames,
-        "side": CLIP_SIDE,
-    }
-    file = kept / "clips" / f"{_key(about)}.npy"
+    count = reel.how.clip_frames
+    file = reel.file(folder, ".npy", reel.clip.frames, frames=count, side=CLIP_SIDE)
     if not file.is_file():
-        frames = decode(paths, contents)
-        frames = frames if clip.cropped else _cropped(frames, how, str(paths[0]))
-        shrinks = min(frames[0].shape[:2]) >= CLIP_SIDE
+        faces = list(reel.faces.values())
+        shrinks = min(faces[0].shape[:2]) >= CLIP_SIDE
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        resized = [cv2.resize(grey(frame), (CLIP_SIDE, CLIP_SIDE), interpolation=method) for frame in frames]
+        resized = [cv2.resize(grey(face), (CLIP_SIDE, CLIP_SIDE), interpolation=method) for face in faces]
         with replacing(file) as fresh, fresh.open("wb") as stream:
-            np.save(stream, interpolated(np.stack(resized), how.clip_frames))
+            np.save(stream, interpolated(np.stack(resized), count))
     return file
 
 
-def _key(about: dict[str, Any]) -> str:
-    """Return the name of what is kept, from all that it depends on."""
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-
-
-def _kept_pair(clip: Clip, how: Preparation, kept: Path) -> Path:
+def _kept_pair(reel: _Reel, folder: Path) -> Path:
     """Return the file with a clip's onset and apex, `(2, H, W, 3)`, and the apex's number; made if it is not there."""
-    numbers = list(clip.frames)
-    if clip.apex is not None and how.magnify == 1:  # no other frames are looked at
-        numbers = [clip.onset, clip.apex]
-    paths = [clip.frames[number] for number in numbers]
-    contents = read_files(paths)
-    about = {
-        "revision": _REVISION,
-        "frames": numbers,
-        "hashes": [hashlib.sha256(content).hexdigest() for content in contents],
-        "rate": clip.rate,
-        "crop": None if clip.cropped else how.box or "face",
-        "apex": clip.apex or how.apex,
-        "magnify": how.magnify,
-        "register": how.register_pair,
-    }
-    file = kept / "pairs" / f"{_key(about)}.npz"
+    clip, how, numbers = reel.clip, reel.how, reel.of_pair
+    file = reel.file(
+        folder,
+        ".npz",
+        numbers,
+        frames=numbers,
+        rate=clip.rate,
+        apex=how.apex if clip.apex is None else clip.apex,
+        magnify=how.magnify,
+        register=how.register_pair,
+    )
     if not file.is_file():
         marked = None if clip.apex is None else numbers.index(clip.apex)
-        pair = make_pair(decode(paths, contents), how, clip.rate, marked, not clip.cropped, str(paths[0]))
+        pair = make_pair([reel.faces[number] for number in numbers], how, clip.rate, marked, reel.name)
         with replacing(file) as fresh, fresh.open("wb") as stream:
             np.savez(stream, frames=pair.frames, apex=numbers[pair.apex], registered=pair.registered)
     return file
 
 
-def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int | None, raw: bool, name: str) -> Pair:
+def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int | None, name: str) -> Pair:
     """Make the pair of onset and apex of a clip.
 
     Args:
-        frames: of one size, `(H, W, 3)` uint8, blue, green, red, the first at the onset.
+        frames: of one size, `(H, W, 3)` uint8, blue, green, red, of the face alone, the first at the onset.
         how: what is done to them.
         rate: frames a second; only magnification heeds it.
         apex: the place of the apex, or None if it is to be spotted.
-        raw: whether the frames are to be cropped.
         name: of the onset frame, for messages.
 
     Raises:
-        UserError: no face is found in raw frames, or the frames are too small.
+        UserError: the frames are too small.
     """
-    frames = _cropped(frames, how, name) if raw else frames
     height, width = frames[0].shape[:2]
     if min(height, width) < _SMALLEST:
-        cropped = " once cropped" if raw else ""
-        raise UserError(f"{name}: {width} x {height} pixels{cropped}; at least {_SMALLEST} a side are needed")
+        raise UserError(f"{name}: a face of {width} x {height} pixels; at least {_SMALLEST} a side are needed")
     apex = spot_apex(frames, how.apex) if apex is None else apex
     if how.magnify > 1:
         frames = magnify(frames, rate, Magnification(how.magnify))
@@ -319,8 +341,17 @@ def make_pair(frames: Sequence[Frame], how: Preparation, rate: float, apex: int 
     return Pair(np.stack([onset, registered.frame]), apex, registered.transform is not None)
 
 
-def _cropped(frames: Sequence[Frame], how: Preparation, name: str) -> list[Frame]:
-    """Return raw frames cropped to where the face is in the first."""
+def cropped(frames: Sequence[Frame], how: Preparation, name: str) -> list[Frame]:
+    """Return raw frames cropped to where the face is in the first.
+
+    Args:
+        frames: of one size, `(H, W, 3)` uint8, blue, green, red.
+        how: whose `box` says where the face is; without one it is looked for.
+        name: of the first frame, for messages.
+
+    Raises:
+        UserError: there is no face, or the box is not within the frame.
+    """
     crop = box_crop(how.box, frames[0], name) if how.box else face_crop(frames[0], name=name)
     return [crop.apply(frame) for frame in frames]
 

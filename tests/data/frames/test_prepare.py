@@ -220,7 +220,9 @@ class TestRefused:
         clip, *others = releases[1].clips[:3]
         tiny = replace(clip, frames={clip.onset: small, clip.apex: small})
         result = again([replace(releases[1], clips=(tiny, *others), broken={})], kept)
-        assert result.broken == {str(clip.sample): f"{small}: {side} x 40 pixels; at least 32 a side are needed"}
+        assert result.broken == {
+            str(clip.sample): f"{small}: a face of {side} x 40 pixels; at least 32 a side are needed"
+        }
         assert len(result.dataset) == 2
 
     @pytest.mark.parametrize("flow", METHODS)
@@ -300,3 +302,10 @@ def test_clips_are_kept_if_asked_for(releases, prepared, kept, counted):
     again = prepare(releases, how, kept, name="made", workers=1).dataset
     assert counted["decoded"] == seen
     assert again.clips_fingerprint == with_clips.clips_fingerprint
+
+
+def test_a_clip_that_is_kept_is_read_once(releases, counted, tmp_path):
+    few = [replace(releases[0], clips=releases[0].clips[:2], broken={})]
+    assert all(clip.apex is None for clip in few[0].clips)  # so that the pair, too, needs all frames
+    again(few, tmp_path, QUICK.model_copy(update={"clip_frames": 5}))
+    assert counted["decoded"] == 2
