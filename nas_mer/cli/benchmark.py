@@ -54,6 +54,10 @@ def benchmark_run(
     part: Annotated[
         str | None, typer.Option(help="Only every Nth network, from the Kth on: one machine's part.", metavar="K/N")
     ] = None,
+    missing_from: Annotated[
+        Path | None,
+        typer.Option(help="Only the networks that this table does not have with all the seeds.", metavar="TABLE"),
+    ] = None,
     run_out: OutOption = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
@@ -69,22 +73,22 @@ def benchmark_run(
     It is a retraining run of all of them, named by their options: `runs resume` continues it, `benchmark pack` makes a
     table of it.
     """
+    from nas_mer import tabular
     from nas_mer.runs import Compute, new_run_path, retrain
-    from nas_mer.tabular import networks
 
     first, step = _part_of(part)
     built = SearchSpace.load(space, **parameters_of(sets))
-    whole = networks(built, limit)
-    found = whole[first::step]
-    if not found:
-        raise UserError(f"--part: there are {len(whole)} networks in {built.file}, found '{part}'")
+    chosen, names, numbers = recipe_of(recipe, epochs), databases_of(databases), read_seeds(seeds)
+    found = tabular.networks(built, limit)
+    if missing_from is not None:
+        found = tabular.missing_from(missing_from, found, data, chosen, names, numbers)
+    mine = found[first::step]
+    if not mine:
+        raise UserError(f"--part: there are {len(found)} networks of {built.file} to retrain, found '{part}'")
     path = run_out or new_run_path("retrain", built.name)
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
-    chosen = recipe_of(recipe, epochs)
     with progress_bar(path) as progress:
-        run = retrain(
-            found, data, chosen, path, databases_of(databases), read_seeds(seeds), compute, progress, tensorboard
-        )
+        run = retrain(mine, data, chosen, path, names, numbers, compute, progress, tensorboard)
     print_json(run.result) if as_json else print_scores([run])
 
 

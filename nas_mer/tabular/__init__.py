@@ -1,6 +1,16 @@
 """Search spaces evaluated whole, as tables: every network of a space retrained once, looked up ever after."""
 
-from nas_mer.tabular.packing import Source, networks, pack
+from nas_mer.tabular.packing import Source, missing_from, networks, pack
 from nas_mer.tabular.table import About, Benchmark, Which, find_benchmark, shipped_tables
 
-__all__ = ["About", "Benchmark", "Source", "Which", "find_benchmark", "networks", "pack", "shipped_tables"]
+__all__ = [
+    "About",
+    "Benchmark",
+    "Source",
+    "Which",
+    "find_benchmark",
+    "missing_from",
+    "networks",
+    "pack",
+    "shipped_tables",
+]

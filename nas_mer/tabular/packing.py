@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from nas_mer.data import Sample
 from nas_mer.errors import UserError, refuse
 from nas_mer.runs import RetrainConfig, Run, predictions
+from nas_mer.runs.folder import DatasetReference
 from nas_mer.runs.retrainings.retraining import genotype_file, samples_of
-from nas_mer.seeds import seeds_in_words
+from nas_mer.seeds import Seeds, numbers_of, seeds_in_words
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct
 from nas_mer.tabular.table import FORMAT, About, Benchmark, DatasetSource, SpaceSource, name_of
@@ -53,6 +54,40 @@ def networks(space: SearchSpace, limit: int | None = None) -> list[tuple[SearchS
     return [(space, replace(genotype, origin="the whole space")) for genotype in found]
 
 
+def missing_from(
+    table: Path,
+    whole: Sequence[tuple[SearchSpace, Genotype]],
+    dataset: Path,
+    recipe: Recipe,
+    databases: Sequence[str] | None = None,
+    seeds: Seeds = 1,
+) -> list[tuple[SearchSpace, Genotype]]:
+    """Return the networks that a table does not have with all of these seeds: those to retrain so that it is whole.
+
+    Args:
+        table: its file.
+        whole: the networks of its space; see `networks`.
+        dataset, recipe, databases, seeds: how they are to be retrained; see `nas_mer.runs.retrain`.
+
+    Raises:
+        UserError: the file is no table, or its networks were not retrained so; or it has all of them.
+    """
+    known, numbers = _of_table(table), numbers_of(seeds)
+    space, _ = whole[0]
+    reference, data = DatasetReference.of(dataset, databases)
+    _check_alike("this run", _asked(space, _about(space, reference, recipe, data.classes, {})), known)
+    distinct = Distinct()
+    there = {(distinct.number(space.graph.freeze(one.choices)), one.seed) for one in known.trained}
+    left = []
+    for one, genotype in whole:
+        number = distinct.number(space.graph.freeze(genotype.choices))
+        if not there.issuperset((number, seed) for seed in numbers):
+            left.append((one, genotype))
+    if not left:
+        raise UserError(f"{table}: has every network of {space.file} with seed {listed(numbers)}; ask for other seeds")
+    return left
+
+
 Source = Run[RetrainConfig] | Path
 """A retraining run, or the file of a table."""
 
@@ -75,7 +110,7 @@ def pack(sources: Sequence[Source], name: str, partial: bool = False) -> Benchma
     first, *others = opened = [_of_run(one, partial) if isinstance(one, Run) else _of_table(one) for one in sources]
     where = listed(source.where for source in opened)
     for other in others:
-        _check_alike(first, other)
+        _check_alike(first.where, _asked(first.space, first.about), other)
     space, distinct, found = first.space, Distinct(), dict[tuple[int, int], _Trained]()
     for one in itertools.chain.from_iterable(source.trained for source in opened):
         known = found.setdefault((distinct.number(space.graph.freeze(one.choices)), one.seed), one)
@@ -226,41 +261,52 @@ def _of_run(run: Run[RetrainConfig], partial: bool) -> _Source:
         found = "; ".join(f"{name} of {described}" for described, (name, _) in spaces.items())
         raise UserError(f"{run.path}: a table has one space at one size, found {found}")
     config, samples = run.config, samples_of(run)
-    about = About.model_construct(
-        format=FORMAT,
-        space=SpaceSource(name=space.name, hash=space.hash, source=space.source, parameters=dict(space.overrides)),
-        dataset=DatasetSource(**config.dataset.model_dump(exclude={"path", "clips"})),
-        recipe=config.recipe,
-        protocol="loso",
-        classes=config.classes,
-        versions=run.about["versions"],
-    )
+    about = _about(space, config.dataset, config.recipe, config.classes, run.about["versions"])
     subjects = np.array([f"{sample.database}/{sample.subject}" for sample in samples])
     labels = np.array([config.classes.index(sample.label) for sample in samples], dtype=np.uint8)
     return _Source(str(run.path), space, about, subjects, labels, _trained(run, samples, space, genotypes, partial))
 
 
-def _check_alike(first: _Source, other: _Source) -> None:
-    """Check that two sources differ in their networks and seeds at most.
+def _about(
+    space: SearchSpace, dataset: DatasetReference, recipe: Recipe, classes: tuple[str, ...], versions: dict[str, str]
+) -> About:
+    """Return what a table of a space retrained so is of, but for its seeds and genotypes."""
+    return About.model_construct(
+        format=FORMAT,
+        space=SpaceSource(name=space.name, hash=space.hash, source=space.source, parameters=dict(space.overrides)),
+        dataset=DatasetSource(**dataset.model_dump(exclude={"path", "clips"})),
+        recipe=recipe,
+        protocol="loso",
+        classes=classes,
+        versions=versions,
+    )
+
+
+def _check_alike(where: str, ours: Mapping[str, Any], other: _Source) -> None:
+    """Check that a source differs from another in its networks and seeds at most.
+
+    Args:
+        where: what the other is called.
+        ours: what its networks have in common; see `_asked`.
+        other: the source.
 
     Raises:
         UserError: they differ otherwise; all that differs is listed.
     """
-    ours, theirs = _asked(first), _asked(other)
+    theirs = _asked(other.space, other.about)
     refuse(
         [
-            f"{other.where}: {what} {theirs[what]}, but {value} in {first.where}; a table has one"
+            f"{other.where}: {what} {theirs[what]}, but {value} in {where}; a table has one"
             for what, value in ours.items()
             if theirs[what] != value
         ]
     )
 
 
-def _asked(source: _Source) -> dict[str, Any]:
+def _asked(space: SearchSpace, about: About) -> dict[str, Any]:
     """Return what the networks of a table have in common."""
-    about = source.about
     return {
-        "space": _described(source.space),
+        "space": _described(space),
         "dataset": f"{about.dataset.name} ({about.dataset.fingerprint})",
         "classes": listed(about.classes),
         "protocol": about.protocol,

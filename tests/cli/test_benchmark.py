@@ -67,7 +67,20 @@ class TestRun:
 
     def test_more_parts_than_networks(self, refused, folder, tiny):
         said = refused("benchmark", "run", folder / "pair.yaml", "--data", tiny, "--part", "3/3")
-        assert f"there are 2 networks in {folder / 'pair.yaml'}, found '3/3'" in said
+        assert f"there are 2 networks of {folder / 'pair.yaml'} to retrain, found '3/3'" in said
+
+    def test_what_a_table_does_not_have(self, folder, run_all, done, refused, tmp_path, tiny):
+        run = ["benchmark", "run", folder / "pair.yaml", "--data", tiny, *QUICK, "--seeds", "2"]
+        run_all([*run, "--part", "2/2", "--out", tmp_path / "half"])
+        done("benchmark", "pack", "--partial", tmp_path / "half", "-o", tmp_path / "half.npz")
+        run_all([*run, "--missing-from", tmp_path / "half.npz", "--out", tmp_path / "rest"])
+        assert load_run(tmp_path / "rest").config.genotypes == ("large",)
+        whole = tmp_path / "tiny-pair-16.npz"
+        done("benchmark", "pack", tmp_path / "half.npz", tmp_path / "rest", "-o", whole)
+        assert whole.read_bytes() == (folder / "tiny-pair-16.npz").read_bytes()
+        said = refused(*run, "--missing-from", whole, "--out", tmp_path / "none")
+        assert f"{whole}: has every network of {folder / 'pair.yaml'} with seed 0, 1; ask for other seeds" in said
+        assert not (tmp_path / "none").exists()
 
 
 class TestPack:

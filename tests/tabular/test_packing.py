@@ -12,7 +12,7 @@ from nas_mer.handcrafted import find_descriptor
 from nas_mer.runs import Choice, Compute, Nested, load_run, predictions, retrain
 from nas_mer.score import by_genotype, score
 from nas_mer.space import SearchSpace
-from nas_mer.tabular import networks, pack
+from nas_mer.tabular import missing_from, networks, pack
 
 
 class TestNetworks:
@@ -36,6 +36,36 @@ class TestNetworks:
         odd = source.replace("x-x: [{op: conv}, relu]", "x-x: [{op: conv}]", 1).partition("genotypes")[0]
         with pytest.raises(UserError, match=r"odd.yaml: two genotypes would be called 'x-x-x'; rename"):
             networks(SearchSpace.parse(odd, "odd.yaml"))
+
+
+class TestMissingFrom:
+    @pytest.fixture
+    def half(self, retrained, tmp_path):
+        """A table of two networks with seed 0; one of them stands there by its other genotype."""
+        run = edited(retrained, tmp_path / "half", genotypes=["skip-skip", "conv-skip"], seeds=[0])
+        mirror = run.path / "genotypes/conv-skip.yaml"
+        mirror.write_text(mirror.read_text().replace("a: conv", "a: skip").replace("b: skip", "b: conv"))
+        pack([run], "half", partial=True).save(tmp_path / "half.npz")
+        return tmp_path / "half.npz"
+
+    def test_networks_and_seeds(self, half, branches, tiny, recipe):
+        def missing(seeds):
+            found = missing_from(half, networks(branches), tiny, recipe, seeds=seeds)
+            assert all(space is branches for space, _ in found)
+            return [genotype.label for _, genotype in found]
+
+        whole = [genotype.label for _, genotype in networks(branches)]
+        assert missing(1) == ["conv-conv"]
+        assert missing(2) == missing([1]) == whole
+
+    def test_it_would_not_fit(self, half, branches, tiny, recipe):
+        with pytest.raises(UserError, match=r"half.npz: recipe.epochs 2, but 3 in this run; a table has one$"):
+            missing_from(half, networks(branches), tiny, recipe.model_copy(update={"epochs": 3}))
+        other = SearchSpace.parse(branches.source, "branches.yaml", size=20)
+        with pytest.raises(UserError, match=r"half.npz: space branches \w+, size 16, but branches \w+, size 20 in"):
+            missing_from(half, networks(other), tiny, recipe)
+        with pytest.raises(UserError, match=r"half.npz: dataset tiny \(\w+\), but tiny \(\w+\) in this run"):
+            missing_from(half, networks(branches), tiny, recipe, databases=["alpha"])
 
 
 def values(row):
