@@ -546,6 +546,8 @@ def _shipped(name: str, size: int | None) -> Path:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; a table is a .npz file, made of runs by: nas-mer benchmark pack RUN")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if not zipfile.is_zipfile(path):

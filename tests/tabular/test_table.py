@@ -36,6 +36,8 @@ class TestFile:
 
     def test_what_is_no_table(self, table, tmp_path):
         file = tmp_path / "a.npz"
+        with pytest.raises(UserError, match=r"is a folder; a table is a \.npz file, made of runs by: .* pack RUN$"):
+            Benchmark.load(tmp_path)
         with pytest.raises(UserError, match=r"a\.npz: no such file"):
             Benchmark.load(file)
         file.write_text("hello")
