@@ -245,7 +245,6 @@ class _Reel:
 
     Attributes:
         of_pair: numbers of the frames that the pair is made of.
-        hashes: of each frame's file, by the frame's number.
     """
 
     def __init__(self, clip: Clip, how: Preparation) -> None:
@@ -257,7 +256,7 @@ class _Reel:
         self._paths = {number: clip.frames[number] for number in numbers}
         self._contents = read_files(list(self._paths.values()))
         hashes = (hashlib.sha256(content).hexdigest() for content in self._contents)
-        self.hashes = dict(zip(self._paths, hashes, strict=True))
+        self._hashes = dict(zip(self._paths, hashes, strict=True))
 
     @property
     def name(self) -> str:
@@ -275,7 +274,7 @@ class _Reel:
         """Return the file of what is made of the frames of these numbers, named by all that it depends on."""
         about = {
             "revision": _REVISION,
-            "hashes": [self.hashes[number] for number in numbers],
+            "hashes": [self._hashes[number] for number in numbers],
             "crop": None if self.clip.cropped else self.how.box or "face",
             **depends,
         }
