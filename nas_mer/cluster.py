@@ -33,6 +33,8 @@ ATTEMPTS = 5
 """How often a task is started at most, if it loses its process or node each time."""
 ASK_EVERY = 0.5
 """Seconds after which a task that is about to look whether it should stop asks anew."""
+PATIENCE = 60
+"""Seconds for which tasks are told that they are over, until they are."""
 GPUS_PER_TASK = "NAS_MER_GPUS_PER_TASK"
 """The environment variable with the part of a GPU that a task reserves."""
 _LOST = (
@@ -178,12 +180,14 @@ def _gpus(device: str) -> float:
 
 def _end(refs: list[Any]) -> None:
     """End tasks that run or wait."""
-    for ref in refs:
-        ray.cancel(ref, force=True)
-    ended, _ = ray.wait(refs, num_returns=len(refs), timeout=5) if refs else ([], [])
-    for ref in ended:
-        with suppress(Exception):
-            ray.get(ref)  # Ray prints errors that nobody has looked at
+    deadline = time.monotonic() + PATIENCE
+    while refs and time.monotonic() < deadline:
+        for ref in refs:
+            ray.cancel(ref, force=True)  # again and again: Ray loses what is asked of a task that is just starting
+        ended, refs = ray.wait(refs, num_returns=len(refs), timeout=1)
+        for ref in ended:
+            with suppress(Exception):
+                ray.get(ref)  # Ray prints errors that nobody has looked at
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def nodes():
 @pytest.fixture(autouse=True)
 def _no_endless_waiting():
     def give_up(*_):
-        raise TimeoutError("the cluster does not end")
+        raise TimeoutError(f"the cluster does not end; of {ray.cluster_resources()} free: {ray.available_resources()}")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(300)
@@ -128,7 +129,10 @@ class TestEach:
             list(on_ray(refuses_two, range(6)))
         assert type(told.value) is UserError
 
-    def test_workers_stop_when_the_caller_does(self, on_ray, tmp_path):
+    @pytest.mark.parametrize("lost", [0, 1])
+    def test_workers_stop_when_the_caller_does(self, on_ray, tmp_path, monkeypatch, lost):
+        """Also where Ray loses the first words about it, as it does now and then with a task that is just starting."""
+
         def waits(task, report, folder):
             scratch = folder.with_name(f"{folder.name}-{task}")
             scratch.write_text(str(os.getpid()))
@@ -137,10 +141,18 @@ class TestEach:
                 time.sleep(0.01)
             return task
 
+        def cancel(ref, **options):
+            asked[ref] += 1
+            if asked[ref] > lost:
+                really(ref, **options)
+
+        asked, really = Counter(), ray.cancel
         results = on_ray(waits, range(5), tmp_path)
         assert next(results) == (0, 0)
         running = [int(file.read_text()) for file in tmp_path.iterdir() if file.name != "0"]
+        monkeypatch.setattr(ray, "cancel", cancel)
         results.close()
+        assert min(asked.values()) > lost
         waited_since = time.monotonic()
         while left := [pid for pid in running if Path(f"/proc/{pid}").exists()]:
             assert time.monotonic() - waited_since < 60, f"still there: {left}"
