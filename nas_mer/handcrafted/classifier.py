@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.svm import SVC
 
 from nas_mer.data import Fold
 from nas_mer.handcrafted.descriptor import Descriptor, Features
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 def estimator(descriptor: Descriptor) -> Pipeline:
@@ -19,6 +21,11 @@ def estimator(descriptor: Descriptor) -> Pipeline:
     more than two classes, every two have a hyperplane; a decision value of a class is the number of those that it wins,
     with their distances as a fraction.
     """
+    # Imported when needed: it takes as long as a third of torch, and few runs have a descriptor.
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
+    from sklearn.svm import SVC
+
     machine = SVC(kernel="linear", C=descriptor.penalty, decision_function_shape="ovr", break_ties=True)
     return Pipeline([("descriptor", FunctionTransformer(descriptor.features)), ("classifier", machine)])
 
