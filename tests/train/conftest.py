@@ -20,11 +20,12 @@ def _one_thread():
 @contextmanager
 def double():
     """Compute in double precision within the block."""
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         yield
     finally:
-        torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(before)  # which is this one in a block within another
 
 
 @pytest.fixture(name="double", scope="session")
