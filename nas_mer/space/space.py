@@ -36,7 +36,7 @@ class SearchSpace:
         overrides: those of them (and `size`, the input's side) that differ from its file.
         hash: the content hash that its genotypes carry.
         source: the YAML text it was read from.
-        file: the name of its file, for messages.
+        root: what that says, with the name of its file, for messages.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SearchSpace:
     overrides: Parameters
     hash: str
     source: str
-    file: str
+    root: Node
 
     @classmethod
     def load(cls, path: str | Path, **parameters: int | float | bool) -> SearchSpace:
@@ -90,7 +90,7 @@ class SearchSpace:
             description.overrides,
             description.digest,
             source,
-            root.file,
+            root,
         )
         if not space.size:
             raise (root.get("constraints") or root).error("no genotype keeps all constraints of the space")
@@ -101,12 +101,17 @@ class SearchSpace:
 
     def with_parameters(self, **parameters: int | float | bool) -> SearchSpace:
         """Return the same space built with other sizes; its genotypes stay its genotypes."""
-        return self.parse(self.source, self.file, **{**self.overrides, **parameters})
+        return self._read(self.root, self.source, {**self.overrides, **parameters})
 
     @cached_property
     def combinations(self) -> Decisions:
         """The decisions under the space's rules, for counting, sampling and enumerating."""
         return Decisions(self.graph.decisions, self.rules)
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return self.root.file
 
     @property
     def decisions(self) -> Mapping[str, tuple[str, ...]]:
@@ -170,7 +175,7 @@ class SearchSpace:
             )
         try:
             same = dict(genotype.parameters) == self.overrides
-            space = self if same else self.parse(self.source, self.file, **genotype.parameters)
+            space = self if same else self._read(self.root, self.source, genotype.parameters)
             space.genotype(genotype.choices)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
