@@ -21,7 +21,7 @@ def estimator(descriptor: Descriptor) -> Pipeline:
     more than two classes, every two have a hyperplane; a decision value of a class is the number of those that it wins,
     with their distances as a fraction.
     """
-    # Imported when needed: it takes as long as a third of torch, and few runs have a descriptor.
+    # Imported when needed: it takes half as long as torch, and few runs have a descriptor.
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
     from sklearn.svm import SVC
