@@ -10,8 +10,7 @@ from nas_mer.compute import Compute
 from nas_mer.data import montage
 from nas_mer.data.frames import Preparation, Prepared, find_release, load_layout, prepare
 from nas_mer.data.synthetic.releases import FOLDERS, MARK, write_releases
-from nas_mer.errors import UserError
-from nas_mer.files import SCRATCH
+from nas_mer.files import check_replaceable
 from nas_mer.report import write_report
 from nas_mer.runs.folder import Progress, Run
 from nas_mer.runs.retrainings.retraining import RetrainConfig, retrain
@@ -87,12 +86,7 @@ def demo(folder: Path, workers: int | None, progress: Progress) -> Demo:
 
 def _clear(folder: Path) -> None:
     """Remove a demo, and nothing else."""
-    if not folder.exists():
-        return
-    held = (
-        {path.name for path in folder.iterdir() if not path.name.endswith(SCRATCH)} if folder.is_dir() else {"a file"}
-    )
-    is_demo = (folder / "frames" / MARK).is_file()
-    if held - {"frames", "data", "data.kept", "search", "retrain", *PAGES} or (held and not is_demo):
-        raise UserError(f"{folder}: holds something else than a demo; choose another --out")
-    shutil.rmtree(folder)
+    check_replaceable(folder, "a demo", f"frames/{MARK}", ("frames", "data", "data.kept", "search", "retrain", *PAGES))
+    if folder.exists():
+        for path in list(folder.iterdir()):  # the folder itself may be the working directory
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nas_mer.errors import UserError
-from nas_mer.words import did_you_mean
+from nas_mer.words import did_you_mean, listed
 
 Key = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -37,6 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The block may create a file or a folder there. An existing folder at `path` is replaced whole. On an error
     nothing is left behind and what was at `path` stays.
     """
+    path = path.absolute()  # a dot, too, has a name then
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(SCRATCH, f".{path.name}.", path.parent))
     try:
@@ -48,6 +49,30 @@ def replacing(path: Path) -> Iterator[Path]:
         fresh.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_replaceable(path: Path, what: str, mark: str, own: Collection[str]) -> None:
+    """Check that nothing is lost but what may be if `path` is replaced.
+
+    Args:
+        path: what is to be replaced, if there is anything.
+        what: may be replaced, for messages, as `a dataset`.
+        mark: the file below `path` by which it is known.
+        own: the names of all that it holds; one that holds more is not replaced.
+
+    Raises:
+        UserError: something other than that or an empty folder is there.
+    """
+    if not path.exists():
+        return
+    inside = path.iterdir() if path.is_dir() else [path]
+    held = {child.name for child in inside if not child.match(f".*{SCRATCH}")}
+    if held and not (path / mark).is_file():
+        raise UserError(f"{path}: exists and is not {what}, so it is not replaced; choose another place")
+    if strangers := sorted(held - {*own}):
+        raise UserError(
+            f"{path}: holds more than {what}, so it is not replaced: {listed(strangers)}; choose another place"
+        )
 
 
 def sweep(folder: Path) -> None:
@@ -100,7 +125,7 @@ def key_path(path: Key) -> str:
     """Return `("states", "r1", "from", 0)` as `states.r1.from[0]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 
 
@@ -299,10 +324,11 @@ def _construct(loader: _Loader, node: yaml.Node, path: Key, lines: dict[Key, int
         case yaml.MappingNode():
             mapping: dict[Any, Any] = {}
             for key_node, value_node in node.value:
-                key = _scalar(loader, key_node)
                 here = key_node.start_mark.line + 1
-                if isinstance(key, dict | list):
-                    raise UserError(f"{file}:{here}: a key must be text, found {describe(key)}")
+                if not isinstance(key_node, yaml.ScalarNode):
+                    kind = "mapping" if isinstance(key_node, yaml.MappingNode) else "list"
+                    raise UserError(f"{file}:{here}: a key must be text, found a {kind}")
+                key = _scalar(loader, key_node)
                 if key in mapping:
                     first = lines[(*path, key)]
                     raise UserError(

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from nas_mer.errors import UserError
 from nas_mer.files import (
+    SCRATCH,
+    check_replaceable,
     describe,
     key_path,
     parse_yaml,
@@ -98,6 +101,45 @@ class TestReplacing:
         with pytest.raises(FileNotFoundError), replacing(path):
             pass
         assert only(tmp_path, "thing")
+
+    def test_the_working_directory(self, tmp_path, monkeypatch):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        with replacing(Path()) as fresh:
+            fresh.mkdir()
+            (fresh / "new").write_text("new")
+        assert only(tmp_path / "here", "new")
+        assert only(tmp_path, "here")
+
+
+class TestReplaceable:
+    @staticmethod
+    def check(path):
+        check_replaceable(path, "a nest", "in/eggs", ("in", "twigs"))
+
+    def test_nothing_and_what_is_known_by_its_mark(self, tmp_path):
+        self.check(tmp_path / "nothing")
+        (tmp_path / f".in.x{SCRATCH}").mkdir()
+        self.check(tmp_path)
+        write_text(tmp_path / "in" / "eggs", "")
+        write_text(tmp_path / "twigs", "")
+        self.check(tmp_path)
+
+    def test_anything_else(self, tmp_path):
+        write_text(tmp_path / "twigs", "")
+        for path in (tmp_path, tmp_path / "twigs"):
+            with pytest.raises(UserError) as caught:
+                self.check(path)
+            assert str(caught.value) == f"{path}: exists and is not a nest, so it is not replaced; choose another place"
+
+    def test_strangers_in_it_are_named(self, tmp_path):
+        for name in ("in/eggs", "thesis.txt", "photos/1.jpg"):
+            write_text(tmp_path / name, "")
+        with pytest.raises(UserError) as caught:
+            self.check(tmp_path)
+        assert str(caught.value) == (
+            f"{tmp_path}: holds more than a nest, so it is not replaced: photos, thesis.txt; choose another place"
+        )
 
 
 def test_what_a_killed_process_left_is_swept_away_and_nothing_else(tmp_path, monkeypatch):
@@ -212,8 +254,12 @@ class TestDialect:
             ("a: 1\n b: 2", "f.yaml:2: not valid YAML: "),
             ("a: 1\nb: *x", "f.yaml:2: not valid YAML: found undefined alias 'x'"),
             ("a: 1\n---\nb: 1", "f.yaml:2: not valid YAML: but found another document"),
-            ("a: 1\n[1]: 2", "f.yaml:2: "),
-            ("{a: 1}: 2", "f.yaml:1: a key must be text, found a mapping with 'a'"),
+            ("~: 1\n~: 2", "f.yaml:2: None: duplicate key 'None', on line 1 already"),
+            ("1.5: 1\n1.5: 2", r"f.yaml:2: 1\.5: duplicate key '1\.5', on line 1 already"),
+            ("a: 1\n[1]: 2", "f.yaml:2: a key must be text, found a list"),
+            ("{a: 1}: 2", "f.yaml:1: a key must be text, found a mapping"),
+            ("? !!set {a}\n: 1", "f.yaml:1: a key must be text, found a mapping"),
+            ("? !!int [1]\n: 1", "f.yaml:1: a key must be text, found a list"),
             ("a: !!int x", "f.yaml:1: not valid YAML: 'x' is not !!int"),
             ("a: !!bool maybe", "f.yaml:1: not valid YAML: 'maybe' is not !!bool"),
             ("a: !!timestamp x", "f.yaml:1: not valid YAML: 'x' is not !!timestamp"),
@@ -353,6 +399,7 @@ class TestInto:
 def test_words_for_messages():
     assert key_path(("states", "r1", "from", 0)) == "states.r1.from[0]"
     assert key_path((0, "a")) == "[0].a"
+    assert key_path((None, 1.5)) == "None.1.5"
     assert describe(None) == "nothing"
     assert describe({}) == "a mapping with no keys"
     assert describe([1, 2]) == "a list of 2"

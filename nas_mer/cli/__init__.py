@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,8 @@ app.add_typer(runs.app, name="runs", help="Look at run folders and continue them
 
 def main() -> None:
     """Run the command line. Exit status 0: done; 2: the input is wrong; 1: anything else."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         app(prog_name="nas-mer")
     except UserError as error:

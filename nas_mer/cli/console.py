@@ -86,6 +86,8 @@ def print_release(release: Any) -> None:
         out.print(f"  left out {len(clips)}, {reason}: {listed(clips, limit=3)}", soft_wrap=True)
     for clip, what in release.corrected.items():
         out.print(f"  corrected {clip}: {what}", soft_wrap=True)
+    if release.unmet:
+        out.print(f"  left out or corrected by the layout, but not there: {listed(release.unmet)}", soft_wrap=True)
     if release.unmentioned:
         out.print(f"  folders that the annotation says nothing about: {listed(release.unmentioned)}", soft_wrap=True)
     if release.archives:

@@ -30,22 +30,32 @@ def data_synth(
         int, typer.Option(min=2, help="Subjects of each of the three databases, on average.", metavar="N")
     ] = 8,
     clips: Annotated[int, typer.Option(min=3, help="Clips of each subject, on average.", metavar="N")] = 6,
-    size: Annotated[int, typer.Option(min=8, help="Side of the flow maps in pixels.", metavar="N")] = 60,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Side of the flow maps in pixels. [default: 60]", metavar="N")
+    ] = None,
     flow: Annotated[
-        str, typer.Option(help="Optical flow: lorentzian, dis, farneback or tvl1.", metavar="METHOD")
-    ] = "dis",
+        str | None,
+        typer.Option(help="Optical flow: lorentzian, dis, farneback or tvl1. [default: dis]", metavar="METHOD"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other people.", metavar="N")] = 0,
     frames: Annotated[
         bool, typer.Option("--frames", help="Write frames and annotations as SMIC, CASME II and SAMM are delivered.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="With --frames: before cropping.")] = False,
-    workers: WorkersOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --frames: processes; the number changes no result. [default: one a core]", metavar="N"
+        ),
+    ] = None,
 ) -> None:
     """Render a synthetic composite, as maps or as frames."""
     from nas_mer.data import Dataset, synth
 
-    if raw and not frames:
-        raise UserError("--raw is about frames; add --frames")
+    if not frames and (raw or workers is not None):
+        raise UserError(f"{'--raw' if raw else '--workers'} is about frames; add --frames")
+    if frames and (size is not None or flow is not None):
+        raise UserError(f"{'--flow' if size is None else '--size'} is about maps; give it to nas-mer data prepare")
     if frames:
         from nas_mer.data.synthetic.releases import FOLDERS, write_releases
 
@@ -61,7 +71,10 @@ def data_synth(
         return
     Dataset.check_place(folder)
     with progress_bar() as progress:
-        dataset = synth(seed, subjects, clips, size, flow, lambda done, total: progress(done, total, "rendering"))
+        dataset = synth(
+            seed, subjects, clips, size or 60, "dis" if flow is None else flow,
+            lambda done, total: progress(done, total, "rendering"),
+        )  # fmt: skip
     dataset.save(folder)
     print_dataset(dataset, folder)
 
@@ -147,6 +160,9 @@ def data_prepare(
 
     Dataset.check_place(folder)
     place = folder.absolute()  # it has a name even if it is given as a dot
+    kept = keep or place.with_name(f"{place.name}.kept")
+    if kept.resolve().is_relative_to(place.resolve()):
+        raise UserError(f"--keep: {kept} is within {folder}, which each call makes anew; choose a place outside it")
     how = Preparation(
         size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box),
         clip_frames=clip_frames,
@@ -181,7 +197,7 @@ def data_prepare(
         prepared = prepare(
             releases,
             how,
-            keep or place.with_name(f"{place.name}.kept"),
+            kept,
             name=place.name,
             ground_truth=ground_truth,
             workers=workers,

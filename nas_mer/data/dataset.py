@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from nas_mer import __version__
 from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError, refuse
-from nas_mer.files import Node, read_json, replacing, write_json
+from nas_mer.files import Node, check_replaceable, read_json, replacing, write_json
 from nas_mer.words import did_you_mean, listed
 
 CLASSES = ("negative", "positive", "surprise")
@@ -37,8 +37,9 @@ CHANNELS = ("u", "v", "strain")
 COLUMNS = ("database", "subject", "clip", "label")
 """The columns of a manifest."""
 
+_FILES = ("maps.npy", "samples.csv", "dataset.json", "frames.npy", "clips.npy")
 _DATABASE = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_NAME = re.compile(r"(?!\s)[^/\x00-\x1f\x7f]+(?<!\s)")
+_NAME = re.compile(r"(?!\s)[^/\x00-\x1f\x7f\ud800-\udfff]+(?<!\s)")
 
 
 def alike(name: str) -> str:
@@ -203,6 +204,11 @@ class Dataset:
             for database in np.unique(self.databases)
         }
 
+    @property
+    def magnified(self) -> float:
+        """How many times the motion of the maps was magnified; 1 where it is as it was filmed."""
+        return float(self.provenance.get("magnify", 1))
+
     def select(self, databases: Sequence[str]) -> Dataset:
         """Return the part of the dataset that comes from the named databases.
 
@@ -236,7 +242,7 @@ class Dataset:
         all the same.
 
         Raises:
-            UserError: something other than a dataset or an empty folder is there already.
+            UserError: see `check_place`.
         """
         self.check_place(path)
         header = _Header(
@@ -251,7 +257,7 @@ class Dataset:
             provenance=self.provenance,
         )
         rows = [COLUMNS, *((*sample.key, sample.label) for sample in self.samples)]
-        with replacing(path.absolute()) as folder:  # a dot, too, has a name then
+        with replacing(path) as folder:
             folder.mkdir()
             np.save(folder / "maps.npy", np.ascontiguousarray(self.maps))
             if self.frames is not None:
@@ -267,10 +273,10 @@ class Dataset:
         """Check that a dataset may be written to `path`.
 
         Raises:
-            UserError: something other than a dataset or an empty folder is there already.
+            UserError: something other than a dataset or an empty folder is there already, or a dataset's folder
+                holds other things, too.
         """
-        if path.exists() and not (path / "dataset.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
-            raise UserError(f"{path}: exists and is not a dataset, so it is not replaced; choose another place")
+        check_replaceable(path, "a dataset", "dataset.json", _FILES)
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
@@ -311,7 +317,7 @@ def resized(maps: NDArray[np.float32], size: int) -> torch.Tensor:
     """Return maps `(N, 3, H, W)` as a float32 tensor `(N, 3, size, size)` of its own.
 
     Bilinear where maps grow, area averages where they shrink. Values are interpolated, not rescaled: flow stays in
-    pixels of the original map.
+    the unit that it has.
     """
     if maps.shape[2:] == (size, size):
         return torch.from_numpy(np.array(maps))

@@ -21,7 +21,10 @@ def decoded(content: bytes, flags: int) -> NDArray[Any] | None:
     if not content:
         return None
     with quiet():
-        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        try:
+            image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error:  # its header tells of more pixels than any image has
+            return None
     return image
 
 

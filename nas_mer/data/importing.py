@@ -293,7 +293,7 @@ def _files(path: Path, *suffixes: str) -> list[Path]:
     return sorted(
         child
         for child in path.iterdir()
-        if child.suffix.lower() in suffixes and not child.name.startswith(".") and child.is_file()
+        if child.suffix.lower() in suffixes and not child.name.startswith(".") and not child.is_dir()
     )
 
 
@@ -393,8 +393,8 @@ def _decoded(path: Path, content: bytes) -> NDArray[Any] | str:
     array: NDArray[Any] | None
     if path.suffix.lower() == ".npy":
         try:
-            array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+        except Exception:  # whatever a parser may stumble over in a damaged header
             return "not readable as an NPY array"
         if array.ndim == 3 and array.shape[0] != 3:
             array = np.moveaxis(array, -1, 0)

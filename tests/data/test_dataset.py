@@ -40,7 +40,7 @@ class TestSample:
         with pytest.raises(UserError, match="the database must be of lower-case"):
             Sample(database, "s", "c", "negative")
 
-    @pytest.mark.parametrize("name", ["", " a", "a ", "a/b", "a\nb", "\x00"])
+    @pytest.mark.parametrize("name", ["", " a", "a ", "a/b", "a\nb", "\x00", "\ud800", "a\udcff"])
     @pytest.mark.parametrize("column", ["subject", "clip", "label"])
     def test_names(self, column, name):
         with pytest.raises(UserError, match=f"the {column} must be a name"):
@@ -188,6 +188,16 @@ class TestFolder:
             with pytest.raises(UserError, match="exists and is not a dataset"):
                 other.save(tmp_path / taken)
         assert (tmp_path / "photos" / "holiday.jpg").read_text() == (tmp_path / "file").read_text() == "keep me"
+
+    def test_what_else_lies_in_a_datasets_folder_is_not_lost(self, tmp_path, composite):
+        path = saved(composite(), tmp_path / "d")
+        (path / "kept").mkdir()
+        (path / "kept" / "pair.npz").write_text("hours of work")
+        for folder in (path, path / "."):
+            with pytest.raises(UserError, match="d: holds more than a dataset, so it is not replaced: kept; choose"):
+                composite(seed=1).save(folder)
+        assert (path / "kept" / "pair.npz").read_text() == "hours of work"
+        assert Dataset.load(path).fingerprint == composite().fingerprint
 
     def test_no_dataset(self, tmp_path):
         with pytest.raises(UserError, match="not a dataset: no such folder"):

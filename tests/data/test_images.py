@@ -1,3 +1,5 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -20,3 +22,11 @@ def test_damaged_files_are_none_and_nothing_is_printed(suffix, capfd):
         assert decoded(rest, cv2.IMREAD_COLOR) is None
     assert capfd.readouterr() == ("", "")
     assert cv2.utils.logging.getLogLevel() > cv2.utils.logging.LOG_LEVEL_SILENT
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**21, 1)])
+def test_more_pixels_than_any_image_has(size, capfd):
+    content = bytearray(cv2.imencode(".bmp", IMAGE)[1].tobytes())
+    content[18:26] = struct.pack("<ii", *size)
+    assert decoded(bytes(content), cv2.IMREAD_COLOR) is None
+    assert capfd.readouterr() == ("", "")

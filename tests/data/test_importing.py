@@ -1,4 +1,5 @@
 import csv
+import io
 import shutil
 
 import cv2
@@ -153,6 +154,14 @@ class TestFilesThatCannotBeUsed:
         assert str(cut) in second
         assert "s01_ne_01" in second
         capfd.readouterr()  # what the PNG library says about it
+
+    def test_a_link_to_nowhere(self, tree):
+        link = self.of(tree, clip="006_1_2")
+        link.unlink()
+        link.symlink_to("nowhere.png")
+        with pytest.raises(UserError) as caught:
+            import_maps(tree)
+        assert str(caught.value) == f"not readable (No such file or directory): '{link}'"
 
     def test_sizes(self, tree):
         write_image(self.of(tree, clip="EP02"), picture(size=(7, 5)))
@@ -310,14 +319,21 @@ class TestFolderWithATable:
         arrays = {"a": good, "b": bad, "c": good[..., :2], "d": good.astype(int), "e": np.array([{}])}
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
-        self.table(folder, *(("own", "p", name, 0) for name in arrays))
+        zipped = io.BytesIO()
+        np.savez(zipped, good)
+        damaged = {"f": zipped.getvalue(), "g": zipped.getvalue()[:50], "h": (folder / "a.npy").read_bytes()}
+        damaged["h"] = damaged["h"].replace(b"{", b" ", 1)
+        for name, content in damaged.items():
+            (folder / f"{name}.npy").write_bytes(content)
+        self.table(folder, *(("own", "p", name, 0) for name in (*arrays, *damaged)))
         with pytest.raises(UserError) as caught:
             import_maps(folder)
+        unreadable = ", ".join(f"'{folder / name}.npy'" for name in "efgh")
         assert str(caught.value).splitlines() == [
             f"NaN or infinity: '{folder / 'b.npy'}'",
             f"not an image of 3 channels: '{folder / 'c.npy'}'",
             f"numbers of type int64, neither unsigned of 8 or 16 bits nor floating point: '{folder / 'd.npy'}'",
-            f"not readable as an NPY array: '{folder / 'e.npy'}'",
+            f"not readable as an NPY array: {unreadable}",
         ]
 
     def test_flow_and_bytes_do_not_mix(self, folder):

@@ -20,7 +20,7 @@ class Clip:
     """One recording: whose, of which class, and its frames from onset to offset.
 
     Attributes:
-        sample: its row of the manifest, spelled as in the official ground truth.
+        sample: its row of the manifest, the clip as annotated, the subject as the layout spells it.
         frames: the file of each frame by its number, in the order of the numbers; some may be missing.
         onset: number of the frame where the expression begins.
         apex: number of the frame where it is strongest, or None where nobody has marked it.

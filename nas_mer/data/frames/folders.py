@@ -66,7 +66,7 @@ def look_through(root: Path, skip: Sequence[str]) -> Tree:
                 continue
             if suffix in IMAGES:
                 images.append(entry.name)
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 left.append(entry.path)
             elif suffix in _TABLES and not entry.name.startswith("~$"):
                 tree.tables.append(Path(entry.path))
@@ -77,6 +77,13 @@ def look_through(root: Path, skip: Sequence[str]) -> Tree:
     tree.tables.sort()
     tree.archives.sort()
     return tree
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # it is a link to itself, say
+        raise UserError(f"{entry.path}: not readable ({error.strerror})") from None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from nas_mer.data.frames.layout import IMAGES
 from nas_mer.data.frames.prepare import Pair, Preparation, cropped, make_pair
 from nas_mer.data.images import quiet
 from nas_mer.errors import UserError
+from nas_mer.files import Node
 
 LONGEST = 2000
 """The most frames of a video that are read; no expression takes as long."""
@@ -116,10 +117,14 @@ def preparation_like(dataset: Dataset) -> Preparation:
     """Return how a clip is prepared so that its map is like those of a dataset.
 
     That is how the dataset was made, if it tells; for imported maps it is an assumption, see `PUBLISHED`.
+
+    Raises:
+        UserError: clips are not prepared so: the maps are too small, say.
     """
     told = dataset.provenance if is_told(dataset) else PUBLISHED
     known: dict[str, Any] = {name: told[name] for name in Preparation.model_fields if name in told}
-    return Preparation(**{**known, "size": dataset.maps.shape[-1], "box": None})
+    how = {**known, "size": dataset.maps.shape[-1], "box": None}
+    return Node(how, (), f"dataset '{dataset.name}'", {}).into(Preparation)
 
 
 def map_of(footage: Footage, how: Preparation, raw: bool = False) -> tuple[Floats, Pair]:

@@ -23,6 +23,7 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 _PLACEHOLDER = re.compile(r"(\{\w*\}|\*)")
+_BACK_REFERENCE = re.compile(r"\\[1-9]|(?<!\\)\(\?\(")
 
 
 class Part(BaseModel):
@@ -59,6 +60,8 @@ class Form(Part):
             raise ValueError(f"unknown placeholder {min(unknown)}{did_you_mean(min(unknown), known)}")
         if "{clip}" not in "/".join(folders) or not file.endswith("{frame}"):
             raise ValueError("must have {clip} in a folder and end with {frame}, as {subject}/{clip}/img{frame}")
+        if twice := [f"{piece} in {part}" for part in path.split("/") for piece in known if part.count(piece) > 1]:
+            raise ValueError(f"a name may have a placeholder only once, but {twice[0]} stands twice")
         return path
 
     def expected(self, subject: str, clip: str) -> str:
@@ -111,7 +114,7 @@ class Layout(Part):
         rate: frames a second.
         subject: how subject number 1 is spelt, as `sub01`; cells and folders may have `1`, `01` or `Sub1`.
         clip: a regular expression for the whole name of a clip, by which other databases' files are told apart, without
-            named groups and flags; case does not matter.
+            named groups, back-references and flags; case does not matter.
         sample: what a clip is called in the dataset: `{clip}`, and where one folder holds several clips also `{onset}`.
         forms: the ways in which frames are delivered, by name, best first.
         skip: folders that are not looked into, `*` standing for anything.
@@ -147,8 +150,10 @@ class Layout(Part):
     @field_validator("clip")
     @classmethod
     def _fits_into_paths(cls, clip: re.Pattern[str]) -> re.Pattern[str]:
-        if clip.groupindex or clip.flags != re.UNICODE:
-            raise ValueError("must do without named groups and flags, as it becomes a part of other expressions")
+        if clip.groupindex or clip.flags != re.UNICODE or _BACK_REFERENCE.search(clip.pattern.replace(r"\\", "")):
+            raise ValueError(
+                "must do without named groups, back-references and flags, as it becomes a part of other expressions"
+            )
         return clip
 
     @field_validator("sample")
@@ -194,7 +199,8 @@ class Layout(Part):
     def clip_of(self, subject: str, written: str) -> str:
         """Return a clip's name with the subject in it, if it begins with one, spelt as in the manifest."""
         first = re.split(r"[_-]", written)[0]
-        prefixed = first != written and self.subject_of(first) == subject
+        whole = re.fullmatch(re.escape(self._prefix) + r"\d+", first, re.IGNORECASE)  # a bare number may be a session's
+        prefixed = whole and first != written and self.subject_of(first) == subject
         return subject + written.removeprefix(first) if prefixed else written
 
     def code_of(self, clip: str) -> str | None:

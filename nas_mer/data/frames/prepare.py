@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from nas_mer.data.dataset import Dataset, Sample
+from nas_mer.data.dataset import Dataset, Sample, alike
 from nas_mer.data.flow import METHODS, Frame, StrainForm, assemble, optical_flows
 from nas_mer.data.frames.apex import SPOTTERS, spot_apex
 from nas_mer.data.frames.clips import Clip, decode, read_files
@@ -170,7 +170,8 @@ def prepare(
     missing: list[str] = []
     if ground_truth:
         _, missing = check_labels([clip.sample for clip in clips], ground_truth, whole=False)
-    missing = [sample for sample in missing if sample not in broken]
+    there = {alike(clip) for clip in broken}
+    missing = [sample for sample in missing if alike(sample) not in there]
     told = progress or (lambda done, total, stage: None)
     workers = workers or cores()
     files: dict[Sample, _Files] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nas_mer.data.dataset import Sample, alike
-from nas_mer.data.frames.clips import Clip
+from nas_mer.data.frames.clips import Clip, read_files
 from nas_mer.data.frames.folders import Folder, Key, Tree, look_through, sort_into_forms
 from nas_mer.data.frames.layout import LAYOUTS, Form, Layout, load_layout
 from nas_mer.data.frames.workbooks import SUFFIXES, read_table
@@ -37,11 +37,12 @@ class Release:
         annotation: the file with the annotation; None where every clip is all that its folder holds.
         clips: the clips that can be used, sorted, each with its frames from onset to offset alone.
         left_out: clips that are not wanted, by the reason.
-        corrected: what of a clip's annotation was changed, and why.
+        corrected: what of a clip's annotation was changed, and why, and how many of its frames are missing.
         broken: why a clip that is wanted cannot be used.
         unmentioned: folders of frames that no row of the annotation is about, below the root. Where the form is
             trimmed they are clips nonetheless.
         archives: archives that lie in the root; perhaps not all is unpacked.
+        unmet: clips that the layout leaves out or corrects and that are not there, as it spells them.
     """
 
     layout: Layout
@@ -54,6 +55,7 @@ class Release:
     broken: Mapping[str, str] = field(repr=False)
     unmentioned: tuple[Path, ...] = field(repr=False)
     archives: tuple[Path, ...] = field(repr=False)
+    unmet: tuple[str, ...] = field(repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -100,6 +102,7 @@ def find_release(layout: Layout, root: Path, form: str | None = None, annotation
     unmentioned = [folder for key, group in folders.items() if key not in mentioned for folder in group]
     if _tells_all(layout, chosen):
         entries += [_entry_of(layout, folder, tree) for folder in {f.key: f for f in unmentioned}.values()]
+    met = {alike(f"{entry.subject}/{entry.clip}") for entry in entries}
 
     clips: list[Clip] = []
     left_out: dict[str, list[str]] = defaultdict(list)
@@ -130,6 +133,7 @@ def find_release(layout: Layout, root: Path, form: str | None = None, annotation
         dict(sorted(broken.items())),
         tuple(Path(tree.below(folder.path)) for folder in unmentioned) if file else (),
         tuple(tree.archives),
+        tuple(name for name in (*layout.left_out, *layout.corrections) if alike(name) not in met),
     )
 
 
@@ -180,7 +184,8 @@ def _annotation(layout: Layout, tree: Tree, form: Form, given: Path | None) -> P
     patterns = [re.compile(fnmatch.translate(pattern), re.IGNORECASE) for pattern in layout.annotation]
     called = [path for path in tree.tables if any(pattern.match(path.stem) for pattern in patterns)]
     called = [path for path in called if path.suffix.lower() in SUFFIXES] or called
-    distinct = {hashlib.sha256(path.read_bytes()).digest(): path for path in reversed(called)}  # copies are one
+    called.reverse()
+    distinct = dict(zip(read_files(called), called, strict=True))  # of copies the first
     if len(distinct) > 1:
         names = listed(sorted(tree.below(str(path)) for path in distinct.values()))
         raise UserError(
@@ -360,8 +365,13 @@ def _clip(layout: Layout, form: Form, entry: _Entry, folders: Sequence[Folder], 
     notes = list(entry.notes)
     if form.trimmed:
         onset, offset, moved = _inwards(onset, offset, names)
+        if apex == onset:
+            raise _BrokenError(f"its apex would be its onset: {moved[0]}")
         notes += moved
     frames = _between(onset, apex, offset, names)
+    every = offset - onset + 1
+    if len(frames) < every:
+        notes.append(f"lacks {every - len(frames)} of its {every} frames; the others are taken as evenly spaced")
     clip = Clip(
         sample=Sample(entry.database, entry.subject, entry.clip, label),
         frames={number: Path(folders[0].path, name) for number, name in frames.items()},

@@ -44,8 +44,7 @@ from nas_mer.data.dataset import CLASSES, Sample
 from nas_mer.data.synthetic.composite import Performance, perform
 from nas_mer.data.synthetic.faces import Expression, Moment
 from nas_mer.data.synthetic.film import film
-from nas_mer.errors import UserError
-from nas_mer.files import replacing, write_json
+from nas_mer.files import check_replaceable, replacing, write_json
 from nas_mer.workers import cores, each
 
 RAW_FRAME = (640, 480)
@@ -54,6 +53,7 @@ RAW_FRAME = (640, 480)
 MARK = "releases.json"
 """The file by which a tree of releases is known."""
 
+_OFFICIAL = "ground_truth.csv"
 _SEATS = (-0.30, -0.05), (0.30, 0.10)  # the least and the most (x, y), in rest units from the frame's middle
 _SIDED = 2.0  # from this ratio on, an action unit is coded for its stronger side only
 _WRITTEN = datetime(2014, 5, 8)  # the workbooks' date, for equal bytes whenever they are made
@@ -129,10 +129,9 @@ def write_releases(
         the truth of each clip, sorted, as in `truth/truth.csv`.
 
     Raises:
-        UserError: something else is at `folder`, or a number is too small.
+        UserError: something else is at `folder` or lies in it, or a number is too small.
     """
-    if folder.exists() and not (folder / MARK).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not a tree of synthetic releases, so it is not replaced")
+    check_replaceable(folder, "a tree of synthetic releases", MARK, (*FOLDERS.values(), _OFFICIAL, "truth", MARK))
     performances = perform(seed, subjects, clips)
     takes = [
         take
@@ -150,7 +149,7 @@ def write_releases(
             table = release.table([pair for pair in shot if pair[1].database == release.database], seed)
             (tree / release.folder / release.workbook).write_bytes(_workbook(table))
         truths = tuple(truth for _, truth in shot)
-        _write_csv(tree / "ground_truth.csv", [_official(truth) for truth in truths if truth.label])
+        _write_csv(tree / _OFFICIAL, [_official(truth) for truth in truths if truth.label])
         _write_csv(tree / "truth" / "truth.csv", [[column.name for column in fields(Truth)], *map(astuple, truths)])
         made = {"seed": seed, "subjects": subjects, "clips": clips, "cropped": cropped}
         write_json(tree / MARK, {"format": 1, "nas_mer": __version__, **made})

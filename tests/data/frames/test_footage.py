@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -157,6 +159,15 @@ class TestMap:
         imported = dataset(layout="published tree")
         assert not is_told(imported)
         assert preparation_like(imported) == Preparation(size=20, flow="tvl1", strain="symmetric")
+
+    def test_how_no_clip_is_prepared(self):
+        small = replace(dataset(), maps=np.zeros((1, 3, 6, 6), np.float32))
+        with pytest.raises(
+            UserError, match="dataset 'made': size: Input should be greater than or equal to 8, found 6"
+        ):
+            preparation_like(small)
+        with pytest.raises(UserError, match="dataset 'made': strain: Input should be 'paper' or 'symmetric', found 3"):
+            preparation_like(dataset(flow="dis", strain=3))
 
 
 class TestForm:

@@ -89,8 +89,12 @@ class TestOwn:
             ("subject: P001", "subject: P002", 4, "subject: String should match pattern"),
             ("clip: take\\d+", "clip: take(", 5, "clip: Input should be a valid regular expression"),
             ("cropped: true}", "croped: true}", 7, "unknown key 'croped'; did you mean 'cropped'?"),
-            ("clip: take\\d+", "clip: (?i)take\\d+", 5, "clip: must do without named groups and flags"),
-            ("clip: take\\d+", "clip: take(?P<subject>\\d+)", 5, "clip: must do without named groups and flags"),
+            ("clip: take\\d+", "clip: (?i)take\\d+", 5, "clip: must do without named groups, back-references"),
+            ("clip: take\\d+", "clip: take(?P<subject>\\d+)", 5, "clip: must do without named groups, back-"),
+            ("clip: take\\d+", "clip: take(\\d)\\1", 5, "clip: must do without named groups, back-references"),
+            ("clip: take\\d+", "clip: (a)?take(?(1)\\d|x)", 5, "clip: must do without named groups, back-references"),
+            ("{clip}/img", "{clip}-{clip}/img", 7, "path: a name may have a placeholder only once, but {clip} in"),
+            ("img{frame}", "{frame}_{frame}", 7, "only once, but {frame} in {frame}_{frame} stands twice"),
             ("{clip}/img", "{clop}/img", 7, "unknown placeholder {clop}; did you mean '{clip}'?"),
             ("img{frame}", "img", 7, "must have {clip} in a folder and end with {frame}"),
             ("/{clip}/img{frame}", "/{clip}{frame}", 7, "must have {clip} in a folder and end with {frame}"),
@@ -113,6 +117,11 @@ class TestOwn:
         assert message in str(error.value)
         assert f"{tmp_path / 'mine.yaml'}:{place}: " in str(error.value)
 
+    def test_what_looks_like_a_back_reference(self, tmp_path):
+        own = load(tmp_path, MINE.replace("take\\d+", r"take\\1\(?(?:a|b)"))
+        assert own.clip.fullmatch(r"take\1(a")
+        assert own.components(own.forms["all"])
+
     def test_a_corrected_number_may_be_a_number(self, tmp_path):
         text = "corrections: {P001/take1: {cells: {apex: 13}, because: it was seen}}\n"
         assert load(tmp_path, MINE + text).corrections["P001/take1"].cells == {"apex": "13"}
@@ -133,6 +142,12 @@ class TestNames:
         assert load_layout("mmew").clip_of("S03", "S3-01-002") == "S03-01-002"
         assert load_layout("casme2").clip_of("sub02", "EP02_01f") == "EP02_01f"
         assert load_layout("casme2").code_of("EP02_01f") is None
+
+    def test_a_bare_number_before_a_clips_is_no_subject(self, tmp_path):
+        own = load(tmp_path, MINE)
+        assert own.clip_of("P001", "1_2") == "1_2"
+        assert own.clip_of("P001", "p01_2") == "P001_2"
+        assert load_layout("samm").clip_of("006", "6_1_2") == "006_1_2"
 
     def test_the_frames_number_is_the_last_run_of_digits(self):
         layout = load_layout("samm")

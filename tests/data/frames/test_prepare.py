@@ -213,6 +213,13 @@ class TestRefused:
         result = again(releases, kept, ground_truth=tmp_path / "more.csv")
         assert result.missing == ("casme2/sub99/EP01_01",)
 
+    def test_broken_clips_that_the_ground_truth_spells_otherwise(self, prepared, releases, kept, filmed, tmp_path):
+        respelt = (filmed / "ground_truth.csv").read_text().replace("_0", "_00").upper()
+        (tmp_path / "respelt.csv").write_text(respelt)
+        result = again(releases, kept, ground_truth=tmp_path / "respelt.csv")
+        assert result.broken == prepared.broken
+        assert result.missing == ()
+
     @pytest.mark.parametrize("side", [8, 31])
     def test_frames_too_small_cost_their_clip_alone(self, releases, kept, tmp_path, side):
         small = tmp_path / "small.png"

@@ -124,13 +124,15 @@ class TestSubjects:
 class TestSmic:
     def test_the_errata_are_told(self, miniatures, tmp_path):
         release = find_release(load_layout("smic"), miniatures["smic cropped"].write(tmp_path))
-        assert list(release.corrected) == ["smic/s18/s18_sur_03"]
+        assert list(release.corrected) == ["smic/s01/s01_ne_01", "smic/s18/s18_sur_03"]
         assert "'negative' is taken as 'surprise'" in release.corrected["smic/s18/s18_sur_03"]
 
     def test_a_correct_file_is_not_corrected(self, miniatures, tmp_path):
         miniature = miniatures["smic cropped"]
-        rows = [*miniature.rows[:2], [*miniature.rows[2][:-1], "Surprise"]]
-        assert find_release(load_layout("smic"), replace(miniature, rows=rows).write(tmp_path)).corrected == {}
+        rows = [miniature.rows[1], [*miniature.rows[2][:-1], "Surprise"]]
+        assert find_release(load_layout("smic"), replace(miniature, rows=rows).write(tmp_path)).corrected.keys() == {
+            "smic/s01/s01_ne_01"
+        }
 
     def test_without_labels_in_the_annotation(self, miniatures, tmp_path):
         for form in ("cropped", "extended"):
@@ -162,7 +164,10 @@ class TestSmic:
         (root / "SMIC_all_cropped/HS/s1/micro/negative/s1_ne_01/reg_image563854.bmp").unlink()
         release = find_release(load_layout("smic"), root)
         assert found(release)["s01", "s01_ne_01"][1:4] == (563855, None, 563859)
-        assert release.corrected["smic/s01/s01_ne_01"] == "the onset, 563854, has no frame; 563855 is taken"
+        assert release.corrected["smic/s01/s01_ne_01"] == (
+            "the onset, 563854, has no frame; 563855 is taken; "
+            "lacks 1 of its 5 frames; the others are taken as evenly spaced"
+        )
 
     def test_a_label_that_contradicts_folder_and_name(self, miniatures, tmp_path):
         miniature = miniatures["smic cropped"]
@@ -274,12 +279,15 @@ class TestBrokenClips:
         release = find_release(load_layout("casme2"), root)
         assert f"the frame of its {what}, {number}, is missing" in release.broken["casme2/sub01/EP02_01f"]
 
-    def test_missing_frames_elsewhere_do_not_matter(self, miniatures, tmp_path):
+    def test_missing_frames_elsewhere_are_told(self, miniatures, tmp_path):
         root = miniatures["casme2 cropped"].write(tmp_path)
         for number in (47, 52):
             (root / f"Cropped/sub01/EP02_01f/reg_img{number}.jpg").unlink()
-        clip = find_release(load_layout("casme2"), root).clips[0]
-        assert list(clip.frames) == [46, 48, 49, 50, 51]
+        release = find_release(load_layout("casme2"), root)
+        assert list(release.clips[0].frames) == [46, 48, 49, 50, 51]
+        assert release.corrected == {
+            "casme2/sub01/EP02_01f": "lacks 2 of its 7 frames; the others are taken as evenly spaced"
+        }
 
     def test_two_files_for_one_frame(self, miniatures, tmp_path, write_frames):
         root = miniatures["casme2 cropped"].write(tmp_path)
@@ -336,6 +344,18 @@ class TestRefusals:
 
         monkeypatch.setattr(os, "scandir", guarded)
         assert self.refusal(root) == f"{root / 'Cropped'}: not readable (Permission denied)"
+
+    def test_links_to_themselves(self, miniatures, tmp_path):
+        miniature = miniatures["casme2 cropped"]
+        root = miniature.write(tmp_path)
+        loop = root / "Cropped" / "loop"
+        loop.symlink_to(loop)
+        assert self.refusal(root) == f"{loop}: not readable (Too many levels of symbolic links)"
+        loop.unlink()
+        file = root / miniature.workbook
+        file.unlink()
+        file.symlink_to("nowhere.xlsx")
+        assert self.refusal(root) == f"{file}: not readable (No such file or directory)"
 
     def test_no_annotation(self, miniatures, tmp_path, write_workbook):
         root = miniatures["casme2 cropped"].write(tmp_path, workbook=False)
@@ -416,6 +436,29 @@ class TestRefusals:
 
 
 class TestLayoutOfOnesOwn:
+    @pytest.fixture
+    def trimmed(self, tmp_path, write_frames, write_workbook):
+        """A clip of the frames 6 to 20 whose onset is the lost frame 5."""
+        write_frames(tmp_path, "P007/take3/{}.png", range(6, 21))
+        write_workbook(tmp_path / "codes.xlsx", [["S", "C", "On", "Apex", "Off"], [7, "take3", 5, 6, 20]])
+        (tmp_path / "mine.yaml").write_text(
+            "database: mine\ntitle: Our laboratory\nrate: 120\nsubject: P001\nclip: take\\d+\n"
+            "forms: {all: {path: '{subject}/{clip}/{frame}', cropped: true, trimmed: true}}\n"
+            "annotation: [codes*]\n"
+            "columns: {subject: [S], clip: [C], onset: [On], apex: [Apex], offset: [Off]}\n"
+            "classes: {positive: [joy]}\ncodes: {take3: joy}\n"
+            "left_out: {P001/take2: she laughed}\ncorrections: {P007/take03: {cells: {apex: 9}, because: seen}}\n"
+        )
+        return tmp_path
+
+    def test_an_onset_that_would_move_to_the_apex(self, trimmed):
+        layout = load_layout(trimmed / "mine.yaml")
+        release = find_release(layout, trimmed)
+        assert found(release)["P007", "take3"][1:4] == (6, 9, 20)
+        assert release.unmet == ("P001/take2",)
+        with pytest.raises(UserError, match="take3: its apex would be its onset: the onset, 5, has no frame"):
+            find_release(layout.model_copy(update={"corrections": {}}), trimmed)
+
     def test_from_frames_to_clips(self, tmp_path, write_frames, write_workbook):
         write_frames(tmp_path, "lab/P007/take3/colour_{:06}.png", range(90, 120))
         write_workbook(tmp_path / "codes.xlsx", [["Who", "Take", "Begin", "End", "Mood"], [7, "take3", 95, 110, "Joy"]])

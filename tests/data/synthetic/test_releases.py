@@ -276,6 +276,14 @@ def test_another_seed_replaces_a_tree_with_other_clips(tmp_path, monkeypatch):
     }
 
 
+def test_the_working_directory_can_be_a_tree(tmp_path, monkeypatch):
+    monkeypatch.setattr(releases, "_shoot", unfilmed)
+    (tmp_path / "tree").mkdir()
+    monkeypatch.chdir(tmp_path / "tree")
+    write_releases(Path(), **SMALL, workers=1)
+    assert (tmp_path / "tree" / releases.MARK).is_file()
+
+
 def test_a_tree_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     made = []
 
@@ -296,6 +304,9 @@ def test_other_folders_and_numbers_too_small_are_refused(tmp_path):
     with pytest.raises(UserError, match="exists and is not a tree of synthetic releases"):
         write_releases(tmp_path, **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+    (tmp_path / releases.MARK).touch()
+    with pytest.raises(UserError, match=r"holds more than a tree of synthetic releases, .*: photo\.jpg; choose"):
+        write_releases(tmp_path, **SMALL)
     with pytest.raises(UserError, match="subjects must be at least 2"):
         write_releases(tmp_path / "tree", subjects=1)
 
