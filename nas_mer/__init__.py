@@ -23,7 +23,7 @@ __all__ = ["__version__", "benchmark", "build"]
 __version__ = "0.1.0"
 
 
-def build(genotype: str, classes: int = 3, **parameters: int | float | bool) -> Network | Pipeline:
+def build(genotype: str, /, classes: int = 3, **parameters: int | float | bool) -> Network | Pipeline:
     """Build the network of a genotype, with fresh weights, or the estimator of a handcrafted descriptor.
 
     Args:

@@ -28,11 +28,13 @@ def read_seeds(text: str) -> list[int]:
     """Return the seeds that a text means: `3` is how many, `3-5` from which to which, `0,4-6` a list of such.
 
     Raises:
-        UserError: it is none of these, or a seed occurs twice.
+        UserError: it is none of these, a range ends before it begins, or a seed occurs twice.
     """
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
         raise UserError(f"--seeds: expected how many, as in 3, or which, as in 3-5 or 0,4-6, found '{text}'")
     parts = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    if any(ends[-1] < ends[0] for ends in parts):
+        raise UserError(f"--seeds: expected the lesser end of a range first, as in 3-5, found '{text}'")
     if len(parts) == len(parts[0]) == 1:
         parts = [[0, parts[0][0] - 1]]
     numbers = [number for ends in parts for number in range(ends[0], ends[-1] + 1)]

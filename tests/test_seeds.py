@@ -20,7 +20,7 @@ def test_words_are_read_as_what_they_say(numbers):
     assert read_seeds(seeds_in_words(sorted(numbers))) == sorted(numbers)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "5-3", "x", "", "1,", "1.5", "2,2", "0-3,2"])
+@pytest.mark.parametrize("text", ["0", "-1", "5-3", "5-3,1", "x", "", "1,", "1.5", "2,2", "0-3,2"])
 def test_not_read(text):
     with pytest.raises(UserError, match=rf"--seeds: expected .*, found '{text}'"):
         read_seeds(text)

@@ -17,7 +17,8 @@ class BiWoof(Descriptor):
 
     In each block of a grid a histogram of the flow's orientation, in which each pixel counts by the magnitude of its
     flow; it is brought to a sum of 1 and multiplied by the block's optical strain. The whole has a norm of 1, so that
-    the unit of the flow does not matter. Defaults are those of the authors' code (github.com/christy1206/biwoof).
+    the unit of the flow does not matter. Defaults are those of the authors' code (github.com/christy1206/biwoof). In
+    that, blocks overlap, the last ones take the whole remainder, and flow at more than 135 degrees is not counted.
 
     Of maps whose channels were each stretched to 0..1, as the published ones are, it is an approximation. Where the
     flow was 0 is lost, and is taken to be the channel's median, for most of a face rests; how u and v compared in size

@@ -25,7 +25,7 @@ class Descriptor(BaseModel, ABC):
         penalty: C of the support vector machine. It is fixed, so that no held-out subject has a say in it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     takes: ClassVar[Literal["maps", "clips"]]
     kind: str

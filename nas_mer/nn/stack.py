@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from nas_mer.nn.network import Mixture, Network
 from nas_mer.space.ops import Dropout
@@ -130,7 +129,7 @@ def _stacked(tensors: Sequence[Tensors], device: torch.device) -> dict[str, Tens
 def measuring(network: nn.Module) -> Iterator[None]:
     """Let a network in training mode be looked at: no dropout, batch statistics, and no buffer changed."""
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    dropouts = [m for m in network.modules() if isinstance(m, Dropout | _DropoutNd)]
+    dropouts = [m for m in network.modules() if isinstance(m, Dropout)]
     for norm in norms:
         norm.track_running_stats = False
     for dropout in dropouts:

@@ -71,8 +71,8 @@ def read(root: Node, overrides: Parameters) -> Description:
 def digest(value: Mapping[str, Any]) -> str:
     """Return the content hash of a space: of all that decides what its genotypes mean.
 
-    The order of keys and of summed inputs does not count, nor do names, titles and sizes: the same choices at 32
-    feature maps or 100 pixels are the same genotype.
+    The order of keys, summed inputs, hops and constraints does not count, nor do names, titles and sizes: the same
+    choices at 32 feature maps or 100 pixels are the same genotype.
     """
     without = ("name", "title", "parameters", "tune", "genotypes")
     kept = {key: part for key, part in value.items() if key not in without}
@@ -80,7 +80,9 @@ def digest(value: Mapping[str, Any]) -> str:
     kept["states"] = _orderless(value["states"])
     blocks = value.get("blocks", {})
     kept["blocks"] = {name: block | {"states": _orderless(block["states"])} for name, block in blocks.items()}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    for key in kept.keys() & {"attention", "constraints"}:
+        kept[key] = _as_sets(kept[key])
+    return hashlib.sha256(_text(kept).encode()).hexdigest()[:12]
 
 
 def _orderless(states: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,11 +96,26 @@ def _orderless(states: Mapping[str, Any]) -> dict[str, Any]:
 def _sorted(inputs: Any) -> Any:
     match inputs:
         case list():
-            return sorted(inputs, key=lambda part: json.dumps(part, sort_keys=True))
+            return sorted(inputs, key=_text)
         case {"choose": options, **rest}:
             return {"choose": {name: _sorted(part) for name, part in options.items()}, **rest}
         case _:
             return inputs
+
+
+def _as_sets(value: Any) -> Any:
+    """Return a value in which every list is sorted."""
+    match value:
+        case list():
+            return sorted(map(_as_sets, value), key=_text)
+        case dict():
+            return {name: _as_sets(part) for name, part in value.items()}
+        case _:
+            return value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def complete(choices: Mapping[str, str], rules: tuple[Rule, ...], decisions: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from nas_mer.space.graph import Graph, Inputs, Module, Op, State
 from nas_mer.space.ops import OPS, Shape
@@ -118,6 +119,12 @@ def _facts(op: Op, shape: Shape, like: tuple[Shape, ...]) -> _Facts:
     except (ValueError, RuntimeError, TypeError, AssertionError, ZeroDivisionError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{op} does not fit a map of {shape}: {reason}") from None
+    for part in module.modules():
+        if isinstance(part, _DropoutNd):
+            raise ValueError(
+                f"{op} has torch's {type(part).__name__}, whose draws depend on what else its process trains; it must "
+                "be nas_mer.space.ops.Dropout"
+            )
     return facts
 
 

@@ -52,7 +52,7 @@ class SearchSpace:
     root: Node
 
     @classmethod
-    def load(cls, path: str | Path, **parameters: int | float | bool) -> SearchSpace:
+    def load(cls, path: str | Path, /, **parameters: int | float | bool) -> SearchSpace:
         """Read a space from a YAML file, or a shipped one by its name (`rcn`).
 
         Args:
@@ -72,7 +72,7 @@ class SearchSpace:
         return cls._read(read_yaml(found), found.read_text(encoding="utf-8"), parameters)
 
     @classmethod
-    def parse(cls, text: str, file: str = "<text>", **parameters: int | float | bool) -> SearchSpace:
+    def parse(cls, text: str, file: str = "<text>", /, **parameters: int | float | bool) -> SearchSpace:
         """Read a space from YAML text. See `load`."""
         return cls._read(parse_yaml(text, file), text, parameters)
 
@@ -99,7 +99,7 @@ class SearchSpace:
                 raise root.at("genotypes").at(name).error(f"breaks the constraint {broken[0]}")
         return space
 
-    def with_parameters(self, **parameters: int | float | bool) -> SearchSpace:
+    def with_parameters(self, /, **parameters: int | float | bool) -> SearchSpace:
         """Return the same space built with other sizes; its genotypes stay its genotypes."""
         return self._read(self.root, self.source, {**self.overrides, **parameters})
 
@@ -122,6 +122,11 @@ class SearchSpace:
     def sizes(self) -> Parameters:
         """All sizes that it is built with: its parameters, and `size`, the side of its input."""
         return {"size": self.graph.shapes[INPUT].height, **self.parameters}
+
+    @property
+    def written(self) -> Parameters:
+        """The sizes that its file gives."""
+        return {"size": self.root.value["input"]["size"], **self.root.value.get("parameters", {})}
 
     @property
     def size(self) -> int:
@@ -176,10 +181,18 @@ class SearchSpace:
         try:
             same = dict(genotype.parameters) == self.overrides
             space = self if same else self._read(self.root, self.source, genotype.parameters)
-            space.genotype(genotype.choices)
+            space.completed(genotype)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         return space
+
+    def completed(self, genotype: Genotype) -> Genotype:
+        """Return a genotype of this space in which the edges that it does not mention are dropped.
+
+        Raises:
+            UserError: its choices are not of this space.
+        """
+        return replace(genotype, choices=self.genotype(genotype.choices).choices)
 
     def top(self, weights: Weights, k: int, distinct: bool = True) -> list[Genotype]:
         """Return the k genotypes of the greatest joint weight, exactly, without listing the space.
@@ -204,7 +217,8 @@ class SearchSpace:
         Raises:
             UserError: the genotype belongs to another space.
         """
-        return self.accept(genotype).graph.freeze(genotype.choices)
+        space = self.accept(genotype)
+        return space.graph.freeze(space.completed(genotype).choices)
 
     def _genotype(self, choices: Mapping[str, str], **about: Any) -> Genotype:
         return Genotype(self.name, self.hash, dict(choices), dict(self.overrides), **about)
@@ -270,4 +284,4 @@ def load_genotype(path: Path, space_file: Path | None = None) -> tuple[SearchSpa
             f"{path}: its space '{genotype.space}' is not a shipped one; say where its file is with --space"
         )
     space = SearchSpace.load(space_file).accept(genotype, str(path))
-    return space, replace(genotype, name=genotype.name or path.stem)
+    return space, replace(space.completed(genotype), name=genotype.name or path.stem)

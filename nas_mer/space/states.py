@@ -49,6 +49,7 @@ class _Scope:
     prefix: str = ""  # of shared weights
     decisions: str = ""  # prefix of decisions without a name of their own
     named_decisions: str = ""  # prefix of decisions with one
+    owner: str = ""  # of decisions with a prefix
 
 
 class StateReader:
@@ -67,6 +68,7 @@ class StateReader:
         self.states: dict[str, State] = {}
         self.places: dict[str, Node] = {INPUT: root.at("input")}
         self.decisions: dict[str, tuple[str, ...]] = {}
+        self.owners: dict[str, str] = {}  # of decisions
         self.keep_rules: tuple[Rule, ...] = ()
         self.repetitions: list[Repetition] = []
         self.windows: dict[str, list[str]] = {}  # use of a block -> the last states, as its next repetition sees them
@@ -165,9 +167,8 @@ class StateReader:
         return Inputs(tuple(ordered), combine)
 
     def _module_choice(self, node: Node, scope: _Scope, default: str) -> Choice[Module]:
-        if isinstance(node.value, str) and node.value in self.modules:
-            node = self._module(node.value)
-        return self._choice(node, scope, default, lambda part: tuple(self._ops(part, scope)))
+        module = self._module(node.value) if isinstance(node.value, str) and node.value in self.modules else node
+        return self._choice(module, scope, default, lambda part: tuple(self._ops(part, scope)), node)
 
     def _module(self, name: str) -> Node:
         self.unused.discard(("modules", name))
@@ -221,8 +222,13 @@ class StateReader:
         arguments = tuple((key, _frozen(value)) for key, value in sorted(values.items()))
         return Op(name, arguments, None if share is None else scope.prefix + share)
 
-    def _choice(self, node: Node, scope: _Scope, default: str, read: Callable[[Node], T]) -> Choice[T]:
-        """Read `{choose: {option: part, ...}, decision: name}`, or a part that is no choice."""
+    def _choice(
+        self, node: Node, scope: _Scope, default: str, read: Callable[[Node], T], place: Node | None = None
+    ) -> Choice[T]:
+        """Read `{choose: {option: part, ...}, decision: name}`, or a part that is no choice.
+
+        `place` is where it is used, if it stands elsewhere.
+        """
         if not (isinstance(node.value, dict) and "choose" in node.value):
             return Choice({"plain": read(node)})
         node.mapping(CHOICE_KEYS)
@@ -231,7 +237,13 @@ class StateReader:
             raise table.error("a choice needs at least one option")
         options = {name_of(part, name): read(part) for name, part in sorted(table.items())}
         named = node.get("decision")
-        decision = scope.decisions + default if named is None else scope.named_decisions + name_of(named)
+        prefix, local = (scope.decisions, default) if named is None else (scope.named_decisions, name_of(named))
+        decision, owner = prefix + local, scope.owner if prefix else "a state"
+        first = self.owners.setdefault(decision, owner)
+        if owner != first:
+            raise (place or node).error(
+                f"decision '{decision}' would be that of {first} and that of {owner}; give one of them another name"
+            )
         before = self.decisions.setdefault(decision, tuple(options))
         if before != tuple(options):
             raise table.error(
@@ -293,8 +305,11 @@ class StateReader:
             instance = f"{name}.{index}" if repeat > 1 else name
             # The name of the use means its last output.
             output = name if index == repeat else instance
-            prefixes = (f"{instance}.",) * 2 if own is not None and own.value == "own" else (f"{block_name}.", "")
-            self._repetition(block_name, name, window, output, _Scope(arguments, {}, f"{instance}.", *prefixes))
+            if own is not None and own.value == "own":
+                naming = (f"{instance}.", f"{instance}.", f"the use '{name}'")
+            else:
+                naming = (f"{block_name}.", "", f"the block '{block_name}'")
+            self._repetition(block_name, name, window, output, _Scope(arguments, {}, f"{instance}.", *naming))
             window = [*window[1:], output]
         self.expanding.pop()
         self.windows[name] = window
@@ -374,7 +389,7 @@ class StateReader:
             for option, part in sorted(table.items()):
                 name_of(part, option)
                 written = [] if part.value is None else parts_of(part)
-                for item in written:
+                for item in sorted(written, key=Node.text):
                     match = HOP.fullmatch(item.text())
                     if match is None:
                         raise item.error(f"a hop is written 'source -> target', found {describe(item.value)}")

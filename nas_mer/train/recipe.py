@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nas_mer.files import read_shipped
 
@@ -20,9 +20,14 @@ RecipeT = TypeVar("RecipeT", bound="Part")
 
 
 class Part(BaseModel):
-    """A part of a recipe: fixed once made, and without keys that nobody knows."""
+    """A part of a recipe: fixed once made, without keys that nobody knows; text and true are no numbers in it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _fixed(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         """Iterate over its keys that hold no others, as in `optimizer.learning_rate`, with their values."""

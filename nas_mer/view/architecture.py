@@ -85,6 +85,7 @@ def architecture(space: SearchSpace, weights: Weights | None = None, genotype: G
         genotype = genotype or space.top(weights, 1)[0]
     if genotype is not None:
         space = space.accept(genotype)
+        genotype = space.completed(genotype)
     return _Architecture(space, weights, genotype).graph
 
 

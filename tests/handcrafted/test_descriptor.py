@@ -29,6 +29,9 @@ def test_by_name_and_with_parameters():
     assert find_descriptor("bi-woof", {"blocks": 8}).blocks == 8
     with pytest.raises(UserError, match=r"bi-woof: block: unknown key 'block'; did you mean 'blocks'?"):
         find_descriptor("bi-woof", {"block": 8})
+    assert find_descriptor("bi-woof", {"penalty": 8}).penalty == 8.0
+    with pytest.raises(UserError, match=r"bi-woof: blocks: Input should be a valid integer, found True"):
+        find_descriptor("bi-woof", {"blocks": True})
     with pytest.raises(UserError, match=r"lbp-top: penalty: .* found 0"):
         find_descriptor("lbp-top", {"penalty": 0})
     with pytest.raises(UserError, match=r"no descriptor is called 'lbp'; did you mean 'lbp-top'?"):

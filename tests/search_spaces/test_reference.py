@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nas_mer import build
 from nas_mer.files import read_yaml
 from nas_mer.nn import Network, Stack
 from nas_mer.space import shipped_spaces
@@ -241,6 +242,11 @@ def test_dense_layers_see_all_before_them(network):
     for number in range(1, 7):
         seen.append(layers(net, f"dense1/{number}/new")(torch.cat(seen, dim=1)))
     torch.testing.assert_close(states["dense1"], torch.cat(seen, dim=1))
+
+
+def test_a_capsule_for_each_class():
+    network = build("capsulenet", classes=5, capsules=5, **SMALL["capsulenet"])
+    assert network.head.weight.shape == (5, 5)
 
 
 # --- as any network ---------------------------------------------------------------------------------------------------

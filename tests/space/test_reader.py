@@ -304,18 +304,62 @@ head: {{from: cells, pool: 1}}
     assert SearchSpace.parse(text).size == size
 
 
+NAMED_ALIKE = """\
+version: 1
+name: alike
+input: {channels: 2, size: 4}
+modules:
+  edge: {choose: {none: none, skip: skip}}
+blocks:
+  cell: {inputs: x, output: y, states: {out: {from: x, module: edge}, y: {from: out, module: edge}}}
+states:
+  out: {from: input}
+  left: {block: cell, from: out}
+  right: {block: cell, from: left}
+head: {from: right, pool: 1}
+"""
+
+
+def test_a_use_that_shares_its_decisions_may_be_called_like_its_block():
+    alike = SearchSpace.parse(NAMED_ALIKE.replace("left", "cell"))
+    assert alike.decisions == SearchSpace.parse(NAMED_ALIKE).decisions
+    own = SearchSpace.parse(NAMED_ALIKE.replace("left: {", "left: {decisions: own, "))
+    assert own.decisions.keys() == {"left.out", "left.y", "cell.out", "cell.y"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "owners"),
+    [
+        ("  left: {block: cell", "  cell: {decisions: own, block: cell", "the use 'cell' and that of the block 'cell'"),
+        ("  left: {block: cell, from: out}", "  cell: {from: [{out: edge}]}", "a state and that of the block 'cell'"),
+    ],
+    ids=["a use that decides for itself", "a state"],
+)
+def test_what_is_called_alike_does_not_choose_alike(old, new, owners):
+    text = NAMED_ALIKE.replace(old, new).replace("from: left", "from: cell")
+    with pytest.raises(UserError) as caught:
+        SearchSpace.parse(text, "space.yaml")
+    place = "space.yaml:7: blocks.cell.states.out.module"
+    assert str(caught.value) == (
+        f"{place}: decision 'cell.out' would be that of {owners}; give one of them another name"
+    )
+
+
 # --- nothing depends on the order in the file -------------------------------------------------------------------------
 
 
-def shuffled(value, rng):
-    """The same data with all mappings, and the lists of inputs that are summed, in another order."""
+def shuffled(value, rng, sets=False):
+    """The same data with all mappings, and the lists of summed inputs, hops and constraints, in another order."""
     if isinstance(value, dict):
         keys = rng.sample(list(value), len(value))
-        value = {key: shuffled(value[key], rng) for key in keys}
+        value = {key: shuffled(value[key], rng, sets or key in ("attention", "constraints")) for key in keys}
         if value.get("combine") != "concat" and "block" not in value and isinstance(value.get("from"), list):
             rng.shuffle(value["from"])
         return value
-    return [shuffled(part, rng) for part in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    parts = [shuffled(part, rng, sets) for part in value]
+    return rng.sample(parts, len(parts)) if sets else parts
 
 
 MANY_HOPS = """\
@@ -332,6 +376,9 @@ attention:
     first: {none: [], one: a1 -> a10, two: [a01 -> a10, a1 -> a10]}
     third: {one: a01 -> a10, none: []}
 head: {from: a10, pool: 2}
+constraints:
+  - {at_least: 1, of: {first: [one, two], second: one}}
+  - {forbid: {first: two, third: one}}
 """
 TEXTS = {"tiny": SPACE, "many": MANY_HOPS} | {
     name: SearchSpace.load(name).source for name in ("rcn", "rcn_hops", "rcn_placements", "nasbench201", "darts_cnn")
@@ -347,7 +394,9 @@ def test_the_order_in_the_file_changes_nothing(name):
         assert other.hash == space.hash
         assert list(other.decisions.items()) == list(space.decisions.items())
         assert repr(other.graph) == repr(space.graph)  # also the order of everything in it
-        assert other.rules == space.rules
+        assert len(other.rules) == len(space.rules)
+        assert all(rule in space.rules for rule in other.rules)
+        assert other.sample(random.Random(0)) == space.sample(random.Random(0))
         assert other.named == space.named
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nas_mer import build
 from nas_mer.errors import UserError
 from nas_mer.space import OPS, SearchSpace, find_genotype, load_genotype, shipped_spaces
 
@@ -69,6 +70,17 @@ def test_a_space_is_built_at_other_sizes():
     assert again.overrides == {"feature_maps": 8, "pool": 2}
     assert again.graph.pool == 2
     assert SearchSpace.load("rcn", dropout=0).parameters["dropout"] == 0.0
+
+
+def test_a_parameter_may_be_called_anything():
+    text = SPACE.replace("times", "path").replace("rate", "self")
+    assert SearchSpace.parse(text, path=3).overrides == {"path": 3}
+    assert SearchSpace.parse(text).with_parameters(self=0.25).overrides == {"self": 0.25}
+    for name in ("cls", "path", "text", "file", "self", "genotype"):
+        with pytest.raises(UserError, match=f"the space has no parameter '{name}'"):
+            SearchSpace.load("rcn", **{name: 1})
+        with pytest.raises(UserError, match=f"the space has no parameter '{name}'"):
+            build("rcn", **{name: 1})
 
 
 @pytest.mark.parametrize(
@@ -138,6 +150,18 @@ def test_edges_that_are_not_mentioned_are_dropped():
     some = {name: option for name, option in choices.items() if option != "none" and name != "normal.n2.c0"}
     with pytest.raises(UserError, match=r"breaks the constraint exactly 2 of the edges normal\.n2\.c0, normal\.n2\.c1"):
         space.genotype(some)
+
+
+def test_a_file_need_not_mention_the_edges_that_are_dropped(tmp_path):
+    space = SearchSpace.load("darts_cnn")
+    whole = space.genotype("darts-v2")
+    short = replace(whole, choices={name: option for name, option in whole.choices.items() if option != "none"})
+    short.save(tmp_path / "short.yaml")
+    loaded = load_genotype(tmp_path / "short.yaml")[1]
+    assert loaded == whole
+    assert loaded.digest == whole.digest
+    assert space.freeze(short) == space.freeze(whole)
+    assert short._repr_svg_().startswith("<svg ")
 
 
 def test_a_genotype_belongs_to_its_space():

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import networkx as nx
 import pytest
@@ -68,6 +69,14 @@ def test_a_genotype_alone_has_the_states_and_ways_of_its_frozen_graph(space):
         assert sorted(way[:2] for way in ways(graph)) == sorted([*expected, (frozen.output, HEAD)])
         expected = [(hop.source, state.name) for state in frozen.states for hop in state.hops]
         assert sorted(way[:2] for way in ways(graph, "hop")) == sorted(expected)
+
+
+def test_edges_that_a_genotype_does_not_mention_are_dropped():
+    space = SearchSpace.load("darts_cnn")
+    whole = space.genotype("darts-v2")
+    short = replace(whole, choices={name: option for name, option in whole.choices.items() if option != "none"})
+    drawn = [architecture(space, genotype=genotype) for genotype in (short, whole)]
+    assert nx.utils.graphs_equal(*drawn)
 
 
 def test_edges_weigh_what_their_choices_weigh_together(space, random_weights):

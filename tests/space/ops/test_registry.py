@@ -3,7 +3,7 @@ from torch import nn
 
 from nas_mer.errors import UserError
 from nas_mer.space import OPS, Like, SearchSpace, Shape, json_schema, load_ops, op
-from nas_mer.space.ops import OPS_FILES
+from nas_mer.space.ops import OPS_FILES, Dropout
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,20 @@ head: {from: out, pool: 2}
 
 def parse(module):
     return SearchSpace.parse(SPACE.replace("MODULE", module), "space.yaml")
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d, nn.AlphaDropout])
+def test_an_op_with_dropout_draws_by_a_key(kind):
+    """As torch's modules draw, a result would depend on what its process trains beside it."""
+
+    @op(f"noisy{kind.__name__}")
+    def noisy(shape: Shape, *, own: bool) -> nn.Module:
+        return nn.Sequential(nn.ReLU(), Dropout(0.5) if own else kind(0.5))
+
+    assert parse(f"{{op: noisy{kind.__name__}, own: true}}").size == 1
+    message = rf"space\.yaml:6: states\.out: noisy.* has torch's {kind.__name__}, .* be nas_mer\.space\.ops\.Dropout$"
+    with pytest.raises(UserError, match=message):
+        parse(f"{{op: noisy{kind.__name__}, own: false}}")
 
 
 def test_an_op_of_the_users_is_an_op_like_any_other():
