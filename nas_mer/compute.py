@@ -25,7 +25,8 @@ class Compute:
         device: `auto` (all GPUs, or else the CPU), `cpu`, `cuda` (all GPUs) or `cuda:N`.
         group: how many networks are trained as one program; None picks: one on a CPU, on a GPU as many as are quickest.
         checkpoint_every: seconds between two checkpoints, at least; 0 keeps every epoch. None is every epoch of a
-            search, and every 10 seconds of a retraining, whose replicas take a few seconds each.
+            search with a supernet, and every 10 seconds of a retraining, whose replicas take a few seconds each. In a
+            choice and in a search that trains networks one by one trainings have none.
         engine: `local` processes, or an existing `ray` cluster.
 
     Raises:

@@ -24,10 +24,9 @@ import torch
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset, loso_folds, subject_parts
 from nas_mer.errors import UserError
-from nas_mer.files import sweep
-from nas_mer.runs.folder import Config, DatasetReference, Progress, Run, check_input, create_run
+from nas_mer.runs.folder import Config, DatasetReference, Progress, Run, by_one_process, create_run
 from nas_mer.runs.nested import Choice, Nested
-from nas_mer.runs.retrainings.retraining import distinctly_named, write_genotypes
+from nas_mer.runs.retrainings.retraining import check_spaces, distinctly_named, write_genotypes
 from nas_mer.runs.tensors import packed, read_tensor, write_tensors
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
 from nas_mer.score import confusion, uar, uf1
@@ -110,8 +109,7 @@ def choose(
     loso_folds(data)  # before a run is made: can it be split?
     _groups(data, groups)
     named = distinctly_named(genotypes)
-    for space, _ in named.values():
-        check_input(space, data)
+    check_spaces([space for space, _ in genotypes], data)
     compute.check()
     config = ChooseConfig(
         dataset=reference, seeds=numbers_of(seeds), genotypes=tuple(named), recipes=dict(recipes), groups=groups
@@ -123,13 +121,11 @@ def choose(
     return continue_choose(create_run(out, "choose", config, fill), compute, progress)
 
 
+@by_one_process
 def continue_choose(
     run: Run[ChooseConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[ChooseConfig]:
     """Train what a choice lacks, and choose; a training that was under way begins again."""
-    sweep(run.path)
-    if run.finished:
-        return run
     dataset = run.config.dataset.load()
     groups = _groups(dataset, run.config.groups)
     trainings = dict(_trainings(run, dataset, groups))
@@ -148,15 +144,21 @@ def continue_choose(
 
     train_all(missing, dataset, compute, hear)
     logits: dict[_Place, np.ndarray] = {}
-    failures: dict[Candidate, str] = {}
+    failures: list[dict[Candidate, str]] = [{} for _ in groups]  # of each group
     for place in trainings:
         found, about = read_tensor(place.file(run), "logits")
         logits[place] = found.numpy()
         if about["failure"]:
-            failures.setdefault(place.candidate, str(about["failure"]))
-    if failures.keys() == {*_candidates(run)}:
-        reasons = listed([f"{one}: {why}" for one, why in failures.items()], 3)
-        raise UserError(f"{run.path}: no candidate could be trained; start another run with other recipes: {reasons}")
+            for group in place.pair:
+                failures[group].setdefault(place.candidate, str(about["failure"]))
+    for members, failed in zip(groups, failures, strict=True):
+        if failed.keys() == {*_candidates(run)}:
+            subjects = listed(np.unique(dataset.subjects[members]))
+            reasons = listed([f"{one}: {why}" for one, why in failed.items()], 3)
+            raise UserError(
+                f"{run.path}: no candidate could be trained without {subjects}; start another run with other recipes: "
+                f"{reasons}"
+            )
     run.finish(_result(run, dataset, groups, logits, failures))
     return run
 
@@ -210,21 +212,28 @@ def _result(
     dataset: Dataset,
     groups: Sequence[np.ndarray],
     logits: Mapping[_Place, np.ndarray],
-    failures: Mapping[Candidate, str],
+    failures: Sequence[Mapping[Candidate, str]],
 ) -> dict[str, Any]:
-    """Return the choice for each group and the scores that it rests on, and how candidates did over all groups."""
-    fit = [candidate for candidate in _candidates(run) if candidate not in failures]
-    scores = {
-        candidate: np.array(
-            [
-                np.mean([_score(dataset, groups, group, candidate, seed, logits) for seed in run.config.seeds], axis=0)
-                for group in range(len(groups))
-            ]
-        )  # groups x (UAR, UF1)
-        for candidate in fit
-    }
-    chosen = [max(fit, key=lambda one: scores[one][group].mean()) for group in range(len(groups))]
-    notes = [f"{one}: could not be chosen, since a training failed: {why}" for one, why in failures.items()]
+    """Return the choice for each group and the scores that it rests on, and how candidates did over all groups.
+
+    A candidate cannot be chosen for a group if one of its trainings without that group failed.
+    """
+
+    def scores_of(candidate: Candidate, group: int) -> np.ndarray:
+        of_seeds = [_score(dataset, groups, group, candidate, seed, logits) for seed in run.config.seeds]
+        return np.asarray(np.mean(of_seeds, axis=0))  # UAR, UF1
+
+    scores = [
+        {one: scores_of(one, group) for one in _candidates(run) if one not in failed}
+        for group, failed in enumerate(failures)
+    ]
+    chosen = [max(fit, key=lambda one: fit[one].mean()) for fit in scores]
+    of_all = {one: [fit[one] for fit in scores if one in fit] for one in _candidates(run)}
+    notes = []
+    for one in _candidates(run):
+        if why := [failed[one] for failed in failures if one in failed]:
+            of = f"{len(why)} of {len(groups)} groups"
+            notes.append(f"{one}: could not be chosen for {of}, since a training without them failed: {why[0]}")
     if searched := [name for name, (_, genotype) in genotypes_of(run).items() if genotype.rank is not None]:
         notes.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, so has "
@@ -233,13 +242,15 @@ def _result(
     return {
         "groups": [
             {
-                "subjects": np.unique(dataset.subjects[groups[group]]).tolist(),
-                **_row(best, scores[best][group]),
-                "candidates": [_row(one, scores[one][group]) for one in fit],
+                "subjects": np.unique(dataset.subjects[members]).tolist(),
+                **_row(best, fit[best]),
+                "candidates": [_row(one, found) for one, found in fit.items()],
             }
-            for group, best in enumerate(chosen)
+            for members, best, fit in zip(groups, chosen, scores, strict=True)
         ],
-        "candidates": [{**_row(one, scores[one].mean(axis=0)), "chosen": chosen.count(one)} for one in fit],
+        "candidates": [
+            {**_row(one, np.mean(found, axis=0)), "chosen": chosen.count(one)} for one, found in of_all.items() if found
+        ],
         "notes": notes,
     }
 

@@ -4,11 +4,14 @@
     metrics.jsonl       one JSON object a line, as training went on
     result.json         what came out; it exists when the run is finished
 
-A run that was killed has everything but `result.json`; continuing it does what is missing.
+A run that was killed has everything but `result.json`; continuing it does what is missing. One process at a time
+computes a run (`by_one_process`).
 """
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
 import platform
@@ -16,10 +19,12 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -28,19 +33,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.files import Node, read_json, replacing, write_json, write_text
+from nas_mer.files import SCRATCH, Node, read_json, sweep, write_json, write_text
 from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
 
 Kind = Literal["search", "choose", "retrain"]
 ConfigT = TypeVar("ConfigT", bound="Config")
+P = ParamSpec("P")
 Progress = Callable[[float, float, str], None]
 """Told how much is done, of how much, and a few words on the state of things."""
 
 
 class DatasetReference(BaseModel):
-    """Which dataset a run uses, and the fingerprint by which it is known again; that of its clips, if it uses these."""
+    """Which dataset a run uses, and the fingerprint by which it is known again; that of its clips, if it uses these.
+
+    `magnified` tells how many times the motion of its maps was magnified.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,6 +58,7 @@ class DatasetReference(BaseModel):
     fingerprint: str
     databases: tuple[str, ...] | None = None
     clips: str | None = None
+    magnified: float = 1.0
 
     @classmethod
     def of(cls, path: Path, databases: Iterable[str] | None = None) -> tuple[DatasetReference, Dataset]:
@@ -56,8 +66,14 @@ class DatasetReference(BaseModel):
         dataset = Dataset.load(path)
         if databases is not None:
             dataset = dataset.select(list(databases))
-        chosen = None if databases is None else tuple(databases)
-        return cls(path=path.resolve(), name=dataset.name, fingerprint=dataset.fingerprint, databases=chosen), dataset
+        reference = cls(
+            path=path.resolve(),
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            databases=None if databases is None else tuple(databases),
+            magnified=dataset.magnified,
+        )
+        return reference, dataset
 
     def load(self) -> Dataset:
         """Load the dataset again.
@@ -186,13 +202,14 @@ def create_run(path: Path, kind: Kind, config: ConfigT, fill: Callable[[Path], N
     Raises:
         UserError: something is there already.
     """
+    taken = UserError(f"{path}: exists already; continue it with: nas-mer runs resume {path}, or choose another --out")
     if path.exists():
-        raise UserError(
-            f"{path}: exists already; continue it with: nas-mer runs resume {path}, or choose another --out"
-        )
+        raise taken
     created = datetime.now(UTC).replace(microsecond=0)
     about = {"command": ["nas-mer", *sys.argv[1:]], "versions": _versions(), "machine": _machine()}
-    with replacing(path) as folder:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(SCRATCH, f".{path.name}.", path.parent) as scratch:
+        folder = Path(scratch) / path.name
         folder.mkdir()
         fill(folder)
         value = {
@@ -203,6 +220,12 @@ def create_run(path: Path, kind: Kind, config: ConfigT, fill: Callable[[Path], N
             "config": config.model_dump(mode="json"),
         }
         write_json(folder / "run.json", value)
+        try:
+            folder.rename(path)
+        except OSError:
+            if path.exists():
+                raise taken from None
+            raise
     return Run(path, kind, created, config, about)
 
 
@@ -219,6 +242,36 @@ def open_run(path: Path, configs: dict[Kind, type[Config]]) -> Run[Any]:
     config = Node(info.config, ("config",), str(file), {}).into(configs[info.kind])
     about = {"command": info.command, "versions": info.versions, "machine": info.machine}
     return Run(path, info.kind, info.created, config, about)
+
+
+def by_one_process(
+    go_on: Callable[Concatenate[Run[ConfigT], P], Run[ConfigT]],
+) -> Callable[Concatenate[Run[ConfigT], P], Run[ConfigT]]:
+    """Let a function that does what a run lacks have the run for itself, without what a killed process left in it.
+
+    Its `run.json` is locked until the function returns or the process ends, however it does. A finished run stays as
+    it is.
+
+    Raises:
+        UserError: another process computes the run.
+    """
+
+    @functools.wraps(go_on)
+    def alone(run: Run[ConfigT], /, *args: P.args, **kwargs: P.kwargs) -> Run[ConfigT]:
+        with ExitStack() as held:
+            try:
+                file = held.enter_context((run.path / "run.json").open("r+b"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{run.path}: is being computed by another process; wait for its end, or stop it first"
+                ) from None
+            except OSError:
+                pass  # a file system without locks, or one that is not to be written to
+            sweep(run.path)
+            return run if run.finished else go_on(run, *args, **kwargs)
+
+    return alone
 
 
 def new_run_path(kind: Kind, what: str, folder: Path = Path("runs")) -> Path:

@@ -382,7 +382,10 @@ def activation_figure(
     name = network_of(run, genotype or run.config.names[0])
     dataset = run.config.dataset.load()
     if samples is None:
-        samples = chosen_samples(by_genotype(predictions(run)).get(name, []))
+        seeds = by_genotype(predictions(run)).get(name, [])
+        if not seeds:
+            trained_networks(run, [place for place in places_of(run) if place.genotype == name])  # raises, and says why
+        samples = chosen_samples(seeds)
     graph_of = _graphs()
     looks = []
     for sample in samples:

@@ -159,11 +159,9 @@ class BilevelSearch(Supernets):
         return [{name: tuple(rows[row]) for name, rows in ranking.items()} for row in range(len(self.places))]
 
     def _stops(self, place: int, record: Epoch) -> bool:
-        rule, found = self.recipe.early_stopping, self.eigenvalues[place]
-        if rule is None or record.eigenvalue is None:
-            return False
-        found.append(record.eigenvalue)
-        return rule.stops(found)
+        if record.eigenvalue is not None:
+            self.eigenvalues[place].append(record.eigenvalue)
+        return self.recipe.stops(self.eigenvalues[place])
 
     def states(self) -> dict[int, dict[str, Tensor]]:
         """Return, of each search that goes on by its place, copies (on the CPU) of what the next epoch depends on."""

@@ -75,18 +75,25 @@ def tuned(space: SearchSpace, recipe: Recipe, axes: Sequence[Axis]) -> Iterator[
     """Iterate over what stands for all that a search may train: a recipe, and a network's cost.
 
     The cost is in mean networks of the space as it is, by FLOP. What cannot be built is left out.
+
+    Raises:
+        UserError: that is everything.
     """
     if not axes:
         yield recipe, 1.0
         return
     draws, build, usual = random.Random(0), at_sizes(space), mean_operations(space)
+    problems: list[UserError] = []
     for _ in range(TUNED_DRAWS):
         parameters, changes = split(axes, drawn(axes, draws.getrandbits(32)))
         try:
             sized, way = build(parameters), changed(recipe, changes)
-        except UserError:
+        except UserError as error:
+            problems.append(error)
             continue
         yield way, operations(sized.freeze(sized.sample(draws))) / usual
+    if len(problems) == TUNED_DRAWS:
+        raise UserError(f"--tune: none of {TUNED_DRAWS} draws can be built; tune to other values: {problems[0]}")
 
 
 def operations(graph: Graph, classes: int = 3) -> int:

@@ -69,6 +69,6 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
 
 def overlap(tops: Sequence[Sequence[Genotype]]) -> float | None:
     """Return how stable the top-k is over searches: the mean Jaccard index of every two's sets, None for one search."""
-    sets = [{tuple(sorted(genotype.choices.items())) for genotype in top} for top in tops]
+    sets = [{genotype.digest for genotype in top} for top in tops]
     pairs = list(itertools.combinations(sets, 2))
     return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else None

@@ -69,12 +69,19 @@ class Storage:
     """An Optuna storage that answers.
 
     Attributes:
-        url: where it is.
+        name: its URL without the password.
         opened: the storage.
     """
 
-    url: str
+    name: str
     opened: BaseStorage
+
+    def studies(self) -> list[str]:
+        """Return the names of its studies, the oldest first."""
+        import optuna
+
+        with answering(self.name):
+            return optuna.get_all_study_names(self.opened)
 
 
 def open_storage(url: str | None) -> Storage:
@@ -86,9 +93,9 @@ def open_storage(url: str | None) -> Storage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    named = "memory" if url is None else url
-    with answering(named):
-        return Storage(named, _beside_others(lambda: optuna.storages.get_storage(url)))
+    name = "memory" if url is None else shown(url)
+    with answering(name, ImportError, ValueError, RuntimeError):  # no driver, no such database, one of another Optuna
+        return Storage(name, _beside_others(lambda: optuna.storages.get_storage(url)))
 
 
 class Study:
@@ -127,7 +134,7 @@ class Study:
     ) -> None:
         import optuna
 
-        self.space, self.url, self.name, self.about = space, storage.url, name, about
+        self.space, self.storage, self.name, self.about = space, storage, name, about
         self.sampler, self.count, self.asker = sampler, count, asker
         self.tune, self.objectives = tuple(tune), tuple(objectives)
         self.directions = [OBJECTIVES[objective].direction for objective in self.objectives]
@@ -145,30 +152,32 @@ class Study:
             for key, value in mine.items():
                 if others := [other[key] for other in known if other[key] != value]:
                     raise UserError(
-                        f"{shown(self.url)}: its study '{name}' is of another {key} ({others[0]}, this one is "
+                        f"{storage.name}: its study '{name}' is of another {key} ({others[0]}, this one is "
                         f"{value}); use another storage"
                     )
             return study
 
-        with answering(self.url):
+        with answering(self.storage.name):
             self._study = _beside_others(begun)
 
     def trials(self) -> dict[int, Trial]:
         """Return the trials that are done by their numbers, those of other machines too."""
-        with answering(self.url):
+        with answering(self.storage.name):
             return {one.number: self._trial(one) for one in self._asked() if one.state.is_finished()}
 
     def judged(self) -> int:
         """Return how many different networks were judged."""
-        with answering(self.url):
+        with answering(self.storage.name):
             return len({self._network(one) for one in self._asked() if one.state.is_finished()})
 
     def batch(self) -> list[Asked]:
         """Return the genotypes to judge next: those of a batch whose network has not been judged.
 
-        An empty list is the end: enough networks are judged, or a whole batch of draws has brought none that is new.
+        An empty list is the end: enough networks are judged or under way, or a whole batch of draws has brought none
+        that is new. Those count that another machine has under way, also one that died: until it goes on, fewer are
+        judged than was asked for.
         """
-        with answering(self.url):
+        with answering(self.storage.name):
             number = max((one.user_attrs["batch"] for one in self._mine()), default=0)
             while True:
                 members = [one for one in self._mine() if one.user_attrs["batch"] == number]
@@ -191,7 +200,7 @@ class Study:
         """Keep what came out of a genotype that was asked for."""
         from optuna.trial import TrialState
 
-        with answering(self.url):
+        with answering(self.storage.name):
             judged = {"valid_loss": trial.valid_loss, "failure": trial.failure}
             self._study._storage.set_trial_user_attr(self._asked()[number]._trial_id, "judged", judged)
             if trial.valid_uar is None:
@@ -315,31 +324,40 @@ def _beside_others(begin: Callable[[], T]) -> T:
 
 
 @contextmanager
-def answering(url: str) -> Iterator[None]:
-    """Turn what goes wrong with a storage into a message of its own."""
+def answering(name: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong with a storage, errors of `more` types too, into a message of its own."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
+    kinds: tuple[type[Exception], ...] = (StorageInternalError, SQLAlchemyError, OSError, *more)
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError, ImportError, ValueError, OSError) as error:
+    except kinds as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        raise UserError(
-            f"{shown(url)}: cannot be used as the storage of a study ({reason}); it needs an SQLAlchemy URL, as in "
-            "postgresql://user@host/name or sqlite:///file.db, whose database answers"
-        ) from None
+        raise _unusable(name, reason) from None
 
 
 def shown(url: str) -> str:
-    """Return a URL without its password."""
+    """Return a URL without its password.
+
+    Raises:
+        UserError: it is none. It is not told, since it may hold a password.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+    except (ArgumentError, ValueError):
+        raise _unusable("--storage", "it is no URL, or its port is no number") from None
+
+
+def _unusable(name: str, why: str) -> UserError:
+    return UserError(
+        f"{name}: cannot be used as the storage of a study ({why}); it needs an SQLAlchemy URL, as in "
+        "postgresql://user@host/name or sqlite:///file.db, whose database answers"
+    )
 
 
 def _what(frozen: FrozenTrial) -> dict[str, Any]:

@@ -80,6 +80,13 @@ class SearchRecipe(Part):
     tuning: Count = 5
     candidates: Count = 200
 
+    def stops(self, eigenvalues: Sequence[float]) -> bool:
+        """Return whether a search with these eigenvalues, one an epoch, stops early after the last of them.
+
+        Those of the warm-up, in which no alpha moves, do not count.
+        """
+        return self.early_stopping is not None and self.early_stopping.stops(eigenvalues[self.warm_up :])
+
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -158,7 +158,7 @@ class TrialStrategy:
         Where sizes or recipes are tuned, a genotype costs what it does in the mean over all that may be drawn.
 
         Raises:
-            UserError: the budget is not enough for one.
+            UserError: the budget is not enough for one, or nothing that may be drawn can be built.
         """
         if budget is None:
             return TRIALS

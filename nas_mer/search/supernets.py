@@ -81,7 +81,6 @@ class Supernets(ABC):
     Attributes:
         places: which of the replicas are still searched.
         failures: why each one that failed stopped.
-        ended: those that stopped early, with what they found.
         epoch: how many epochs are done.
     """
 
@@ -92,7 +91,6 @@ class Supernets(ABC):
         self.replicas = tuple(replicas)
         self.places = list(range(len(replicas)))
         self.failures: dict[int, str] = {}
-        self.ended: list[int] = []
         self.epoch = 0
         self.stack = Stack([fresh(self.graph, inputs.classes, one.about) for one in replicas], inputs.device)
         self.normaliser = inputs.fit([np.concatenate([r.weights, r.alphas]) for r in replicas])
@@ -197,9 +195,7 @@ class Supernets(ABC):
                 )
                 continue
             records[place] = record
-            if self._stops(place, record):
-                self.ended.append(place)
-            else:
+            if not self._stops(place, record):
                 rows.append(row)
         if len(rows) < len(self.places):
             self.places = [self.places[row] for row in rows]

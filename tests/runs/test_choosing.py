@@ -14,7 +14,7 @@ from nas_mer.runs import choose, chosen_of, load_run, resume, retrain
 from nas_mer.runs.folder import maps_of
 from nas_mer.runs.retrainings.retraining import recipe_of
 from nas_mer.runs.tensors import read_tensors
-from nas_mer.train import Inputs, Replica, train
+from nas_mer.train import Group, Inputs, Replica, train
 from nas_mer.workers import one_thread
 
 NAMES = ("rcn", "rcn-f")
@@ -108,11 +108,17 @@ class TestChosen:
         run = choose([(space, space.genotype("rcn"))], same, tiny, tmp_path / "run", groups=3, compute=alone)
         assert {group["recipe"] for group in run.result["groups"]} == {"second"}
 
-    def test_a_genotype_of_a_search_may_have_seen_all(self, space, recipe, tiny, tmp_path, alone):
-        found = replace(space.genotype("rcn"), name="top1", rank=1)
+    @pytest.mark.parametrize(
+        ("name", "origin"), [("top1", "search s, protocol shared"), ("nested", "search s, fold alpha/s01")]
+    )
+    def test_a_genotype_of_a_search_may_have_seen_all(self, space, recipe, tiny, tmp_path, alone, name, origin):
+        """Its score says so: one of a nested search has seen the subjects of all other folds."""
+        found = replace(space.genotype("rcn"), name=name, rank=1, origin=origin)
         run = choose([(space, found)], {"r": recipe}, tiny, tmp_path / "run", groups=3, compute=alone)
         (note,) = run.result["notes"]
-        assert note.startswith("found by a search: top1; if that search saw this dataset, ")
+        assert note.startswith(f"found by a search: {name}; if that search saw this dataset, ")
+        (note,) = retrain([chosen_of(run)], tiny, recipe, tmp_path / "scored", compute=alone).result["notes"]
+        assert note.startswith("found by a search: run; if that search saw this dataset, ")
 
 
 class TestRetrained:
@@ -194,10 +200,53 @@ class TestFailed:
         run = choose([(space, space.genotype("rcn"))], both, tiny, tmp_path / "run", groups=3, compute=alone)
         assert {group["recipe"] for group in run.result["groups"]} == {"tame"}
         (note,) = run.result["notes"]
-        assert note.startswith("rcn by wild: could not be chosen, since a training failed: seed 0, fold groups 0 and 1")
+        why = "since a training without them failed: seed 0, fold groups 0 and 1"
+        assert note.startswith(f"rcn by wild: could not be chosen for 3 of 3 groups, {why}")
+
+    @pytest.fixture
+    def failing(self, monkeypatch, space):
+        """Let trainings of some genotypes without groups 1 and 2 diverge."""
+
+        def fail(*names):
+            digests, run_epoch = {space.genotype(name).digest for name in names}, Group.run_epoch
+
+            def run_or_fail(group):
+                if {one.genotype for one in group.replicas} <= digests and group.replicas[0].fold == "groups 1 and 2":
+                    next(iter(group.stack.parameters.values())).data[:] = float("nan")
+                return run_epoch(group)
+
+            monkeypatch.setattr(Group, "run_epoch", run_or_fail)
+
+        return fail
+
+    def test_a_failure_has_no_say_in_the_choice_of_a_group_that_was_trained_on(
+        self, run, candidates, tiny, tmp_path, alone, failing
+    ):
+        failing("rcn")
+        failed = choose(*candidates, tiny, tmp_path / "run", groups=3, seeds=2, compute=alone)
+        first, *others = failed.result["groups"]
+        assert first == run.result["groups"][0]
+        for group, before in zip(others, run.result["groups"][1:], strict=True):
+            assert group["candidates"] == [row for row in before["candidates"] if row["genotype"] == "rcn-f"]
+            assert group["genotype"] == "rcn-f"
+        for row, before in zip(failed.result["candidates"], run.result["candidates"], strict=True):
+            if row["genotype"] == "rcn-f":
+                assert row["uar"] == before["uar"]
+            else:
+                assert row["uar"] in [one["uar"] for one in first["candidates"]]
+        why = "could not be chosen for 2 of 3 groups, since a training without them failed: seed 0, fold groups 1 and 2"
+        assert [note.partition(":")[0] for note in failed.result["notes"]] == ["rcn by plain", "rcn by long"]
+        assert all(why in note for note in failed.result["notes"])
+
+    def test_none_is_left_for_a_group(self, run, candidates, tiny, tmp_path, alone, failing):
+        failing(*NAMES)
+        subjects = ", ".join(run.result["groups"][1]["subjects"])
+        message = rf"run: no candidate could be trained without {subjects}; start another run .*: rcn by plain: "
+        with pytest.raises(UserError, match=message):
+            choose(*candidates, tiny, tmp_path / "run", groups=3, seeds=2, compute=alone)
 
     def test_all_failed(self, space, wild, tiny, tmp_path, alone):
-        with pytest.raises(UserError, match=r"run: no candidate could be trained; start another run .*: rcn by wild: "):
+        with pytest.raises(UserError, match=r"run: no candidate could be trained without .*: rcn by wild: "):
             choose([(space, space.genotype("rcn"))], {"wild": wild}, tiny, tmp_path / "run", groups=3, compute=alone)
 
 

@@ -1,6 +1,11 @@
+import errno
+import fcntl
+import glob
 import json
 import os
 import re
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,7 +14,8 @@ from pydantic import ValidationError
 
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.runs import find_runs, load_run, new_run_path
+from nas_mer.files import SCRATCH
+from nas_mer.runs import Compute, choose, find_runs, load_run, new_run_path, resume, retrain, search
 from nas_mer.runs.folder import Config, DatasetReference, create_run, open_run
 
 KINDS = {"search": Config, "retrain": Config}
@@ -48,6 +54,18 @@ class TestCreate:
             create_run(run.path, "retrain", config, lambda folder: None)
         assert content(run.path) == before
 
+    def test_of_two_that_begin_at_once_the_first_stays(self, tmp_path, config, content):
+        path, made = tmp_path / "mine", []
+
+        def fill(folder):
+            create_run(path, "search", config, lambda other: (other / "note").write_text("hello"))
+            made.append(content(tmp_path / "mine"))
+
+        with pytest.raises(UserError, match=r"mine: exists already; .* runs resume .*mine, or choose another --out"):
+            create_run(path, "search", config, fill)
+        assert [content(tmp_path / "mine")] == made
+        assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
     def test_an_error_leaves_nothing(self, tmp_path, config):
         def fill(folder):
             (folder / "note").write_text("half")
@@ -60,6 +78,69 @@ class TestCreate:
     def test_a_run_without_seeds_is_not_made(self, tiny):
         with pytest.raises(ValidationError, match="seeds"):
             Config(dataset=DatasetReference.of(tiny)[0], seeds=())
+
+
+@pytest.fixture
+def started(space, tiny, search_recipe, recipe, tmp_path):
+    """Start a run of some kind."""
+    genotypes, path = [(space, space.genotype("rcn"))], tmp_path / "mine"
+    ways = {
+        "search": lambda **how: search(space, tiny, search_recipe, path, seeds=2, **how),
+        "choose": lambda **how: choose(genotypes, {"plain": recipe}, tiny, path, groups=3, **how),
+        "retrain": lambda **how: retrain(genotypes, tiny, recipe, path, seeds=2, **how),
+    }
+    return lambda kind, **how: ways[kind](**how)
+
+
+class TestByOneProcess:
+    @pytest.mark.parametrize("kind", ["search", "choose", "retrain"])
+    def test_another_that_would_compute_it_too_is_refused(self, started, tmp_path, alone, kind):
+        """It may look at the run, and leaves all that is being written."""
+        written = tmp_path / "mine" / f".being{SCRATCH}"
+        told = []
+
+        def progress(*_):
+            written.mkdir(exist_ok=True)
+            with pytest.raises(UserError, match=r"mine: is being computed by another process; wait for its end, or"):
+                resume(tmp_path / "mine", alone)
+            assert written.is_dir()
+            told.append([run.name for run in find_runs(tmp_path)[0]])
+
+        run = started(kind, compute=alone, progress=progress)
+        assert told
+        assert all(names == ["mine"] for names in told)
+        assert resume(run.path, alone).finished
+        assert not written.exists()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    def test_no_worker_holds_it(self, started, tmp_path):
+        """One that outlives the process that started it for a moment would."""
+
+        def holders():
+            for link in glob.iglob("/proc/[0-9]*/fd/*"):  # noqa: PTH207 - pathlib stumbles over those that vanish
+                with suppress(OSError):
+                    if os.readlink(link) == str(tmp_path / "mine" / "run.json"):  # noqa: PTH115
+                        yield int(link.split("/")[2])
+
+        found = []
+        started("retrain", compute=Compute(workers=2), progress=lambda *_: found.append([*holders()]))
+        assert found[0] == [os.getpid()]
+        assert [*holders()] == []
+
+    def test_one_that_was_killed_frees_it(self, started, tmp_path, killed, stopping, stop, alone):
+        with pytest.raises(stop):
+            started("retrain", compute=alone, progress=stopping(1))
+        held = tmp_path / "mine" / "replicas"
+        killed(tmp_path / "mine", Compute(workers=2), held.is_dir, delay=0)
+        assert resume(tmp_path / "mine", alone).finished
+
+    @pytest.mark.parametrize("error", [PermissionError, OSError(errno.EOPNOTSUPP, "no locks")])
+    def test_a_file_system_that_cannot_lock_is_computed_on_all_the_same(self, started, alone, monkeypatch, error):
+        def refuse(*_):
+            raise error
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        assert started("retrain", compute=alone).finished
 
 
 class TestOpen:

@@ -119,6 +119,7 @@ class TestRetrained:
     def test_what_a_search_found(self, nested, tiny, recipe, tmp_path, alone):
         once = recipe.model_copy(update={"epochs": 1})
         run = retrain([nested_of(nested)], tiny, once, tmp_path / "run", compute=alone)
+        assert run.result["notes"] == []
         for fold, found in nested.result["folds"].items():
             space, genotype = load_genotype(run.path / "genotypes" / "nested" / f"{fold}.yaml")
             assert dict(genotype.choices) == found["choices"]

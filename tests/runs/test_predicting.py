@@ -325,6 +325,11 @@ class TestPictures:
         text = (tmp_path / "look.svg").read_text()
         assert text.count("networks") == len(chosen_samples(found)) > 3  # matplotlib writes each text as a comment
 
+    def test_a_genotype_without_a_trained_network(self, copy):
+        shutil.rmtree(copy.path / "replicas" / "rcn")
+        with pytest.raises(UserError, match=r"no network is trained of rcn: 8 of 8 trainings are still to come; "):
+            activation_figure(copy, genotype="rcn")
+
     def test_a_sample_that_is_not_there(self, retrained):
         with pytest.raises(UserError, match="alpha/s01/agan: no such sample, and alpha/s01 has no clip"):
             activation_figure(retrained, ["alpha/s01/agan"])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +67,12 @@ def test_overlap_is_the_share_of_genotypes_in_common():
     assert overlap([a, b]) == 2 / 4
     assert overlap([a, b, c]) == pytest.approx((0.5 + 0 + 0) / 3)
     assert overlap([a, a[:1]]) == pytest.approx(1 / 3)
+
+
+def test_overlap_tells_sizes_apart():
+    small, large = ([replace(one, parameters={"maps": maps}) for one in genotypes("aa", "ab")] for maps in (4, 8))
+    assert overlap([small, large]) == 0
+    assert overlap([small + large, large]) == 1 / 2
 
 
 def test_one_seed_has_nothing_to_overlap_with():

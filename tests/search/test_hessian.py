@@ -52,13 +52,23 @@ def test_the_rule(eigenvalues, stops):
     assert EarlyStopping().stops(eigenvalues) is stops
 
 
+def test_epochs_without_alpha_steps_do_not_count(start):
+    """The fourth epoch is the first with two eigenvalues of alphas that have moved."""
+    search = start(early_stopping={"window": 1, "back": 1, "ratio": 1e9}, warm_up=2)
+    for _ in range(3):
+        search.run_epoch()
+        assert search.places
+    search.run_epoch()
+    assert bool(search.places) == (search.eigenvalues[0][-1] <= 0)
+
+
 def test_a_search_that_stops_leaves_and_goes_on_the_same(start, replica):
     rule = {"window": 1, "back": 1, "ratio": 1e9}  # any rise above nothing stops it
     search = start(replica(0), early_stopping=rule)
     while search.places and search.epoch < 5:
         search.run_epoch()
     if search.eigenvalues[0][-1] > 0:
-        assert search.ended == [0]
+        assert search.places == []
         assert search.epoch == 2
     again = start(replica(0), early_stopping={"window": 9})
     again.run_epoch()

@@ -1,3 +1,5 @@
+import contextlib
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,11 +106,38 @@ def test_values_are_drawn_with_the_genotype(space, tmp_path, name):
     assert all(isinstance(size, int) and 8 <= size <= 64 for size in sizes)
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "nodb://user:secret@host/name"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////nowhere/at/all.db",
+        "nonsense",
+        "nodb://user:secret@host/name",
+        "postgresql://user:secret@host:port/name",
+        "postgresql://user:a@very:secret@host/name",
+    ],
+)
 def test_a_storage_that_does_not_answer(url):
     with pytest.raises(UserError, match="cannot be used as the storage of a study") as error:
         open_storage(url)
     assert "secret" not in str(error.value)
+
+
+def test_a_database_of_another_optuna(space, tmp_path):
+    open_study(space, tmp_path / "a.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'v9.9.9'")
+    with pytest.raises(UserError, match=r"a\.db: cannot be used as the storage of a study \(The runtime optuna"):
+        open_storage(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+def test_what_goes_wrong_beside_a_storage_is_not_its_error(space, tmp_path, monkeypatch):
+    def wrong(*_):
+        raise ValueError("no draw")
+
+    study = open_study(space, tmp_path / "a.db")
+    monkeypatch.setattr("nas_mer.search.optuna_study.nearest", wrong)
+    with pytest.raises(ValueError, match=r"^no draw$"):
+        study.batch()
 
 
 def test_a_failure_is_no_score_and_is_not_tried_again(space, tmp_path):

@@ -229,6 +229,15 @@ def test_no_network_is_trained_twice_and_no_more_than_the_budget(name, run_of, s
     assert run.result["trials"][0]["valid_uar"] == best == run.result["seeds"]["0"]["valid_uar"]
 
 
+def test_what_cannot_be_built_has_no_cost(small, data, tmp_path):
+    """Each value is one that some network can have, and no two go together."""
+    tune = ["optimizer.nesterov=true", "optimizer.momentum=0"]
+    message = r"--tune: none of 2 draws can be built; tune to other values: .*nesterov needs a momentum above 0"
+    with pytest.raises(UserError, match=message):
+        search(small, data, recipe_of("random"), tmp_path / "run", strategy="random", tune=tune, budget=9.0)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("name", SUPERNETS)
 @pytest.mark.parametrize("key", ["tune", "objectives"])
 def test_who_cannot_tune_is_told_who_can(name, key, small, data, tmp_path):

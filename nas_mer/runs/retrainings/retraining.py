@@ -20,7 +20,7 @@ import itertools
 import math
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
 from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, sweep, write_text, write_yaml
+from nas_mer.files import replacing, write_text, write_yaml
 from nas_mer.handcrafted import AnyDescriptor
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,
     Progress,
     Run,
+    by_one_process,
     check_input,
     create_run,
 )
@@ -118,14 +119,14 @@ def retrain(
         descriptor.check(data)  # and can it be described?
         if descriptor.takes == "clips":
             reference = reference.model_copy(update={"clips": data.clips_fingerprint})
-    named = distinctly_named([one for one in genotypes if not isinstance(one, Nested)])
+    single = [one for one in genotypes if not isinstance(one, Nested)]
+    named = distinctly_named(single)
     searched = [one for one in genotypes if isinstance(one, Nested)]
     nested = {one.name: one for one in searched}
     for one in searched:
         one.check(data.name, reference.fingerprint, folds)
-    chosen = [choice for one in nested.values() for choice in one.folds.values()]
-    for space in [*(space for space, _ in named.values()), *(choice.space for choice in chosen)]:
-        check_input(space, data)
+    chosen = [choice for one in searched for choice in one.folds.values()]
+    check_spaces([*(space for space, _ in single), *(choice.space for choice in chosen)], data)
     unlike = [one.name for one in searched if one.folds != nested[one.name].folds]
     unlike += [one.kind for one in descriptors if one != handcrafted[one.kind]]
     names = Counter([*named, *nested, *handcrafted, *unlike])
@@ -156,13 +157,11 @@ def retrain(
     return continue_retrain(create_run(out, "retrain", config, fill), compute, progress)
 
 
+@by_one_process
 def continue_retrain(
     run: Run[RetrainConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[RetrainConfig]:
     """Train the replicas that a run lacks; each is as it would have been in an uninterrupted run."""
-    sweep(run.path)
-    if run.finished:
-        return run
     dataset = run.config.dataset.load()
     folds = {fold.subject: fold for fold in loso_folds(dataset)}
     finished: dict[Place, dict[str, Any]] = {}
@@ -239,11 +238,15 @@ class _Standing:
         return f"; UAR so far: {best}" if best else ""
 
 
-def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
+def predictions(run: Run[RetrainConfig], begun: bool = True) -> list[Predictions]:
     """Return what a run's networks said of their held-out samples: one item a (genotype, seed), as far as trained.
 
+    Args:
+        run: the run.
+        begun: whether it must have some.
+
     Raises:
-        UserError: no network is trained yet, or the training of each failed.
+        UserError: it must, and no network is trained yet, or the training of each failed.
     """
     samples, classes = _samples(run), run.config.classes
     failures = []
@@ -253,11 +256,11 @@ def predictions(run: Run[RetrainConfig]) -> list[Predictions]:
             failures.append(f"{place.genotype}, {about['failure']}")
         else:
             parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], logits.numpy()))
-    if failures and not parts:
+    if failures and begun and not parts:
         raise UserError(
             f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
         )
-    if not parts:
+    if begun and not parts:
         raise UserError(f"{run.path}: no network is trained yet; continue it with: nas-mer runs resume {run.path}")
     found = []
     for (genotype, seed), folds in parts.items():
@@ -296,7 +299,8 @@ def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
         if few := {*seeds_of(group)} - {*seeds_of(fullest(group))}:
             seeds = listed(f"seed {seed}" for seed in sorted(few))
             said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
-    if searched := [name for name in run.config.genotypes if _is_searched(run, name)]:
+    folds = {place.fold for place in places}
+    if searched := [name for name in run.config.genotypes if _is_searched(run, name, folds)]:
         said.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
             "scores here are optimistic"
@@ -304,10 +308,14 @@ def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
     return said
 
 
-def _is_searched(run: Run[RetrainConfig], name: str) -> bool:
-    """Return whether a search found a genotype that may have seen the whole dataset."""
-    file = run.path / "genotypes" / f"{name}.yaml"
-    return file.is_file() and Genotype.load(file).rank is not None
+def _is_searched(run: Run[RetrainConfig], name: str, folds: Iterable[str]) -> bool:
+    """Return whether a search found a genotype that may have seen a subject that it is tested on.
+
+    What a nested search found for a fold has not seen the fold's subject.
+    """
+    load = functools.cache(Genotype.load)
+    found = {fold: load(genotype_file(run, name, fold)) for fold in folds}
+    return any(one.rank is not None and not one.origin.endswith(f", fold {fold}") for fold, one in found.items())
 
 
 def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str, Any]:
@@ -408,6 +416,27 @@ def recipe_of(run: Run[RetrainConfig], genotype: str, fold: str) -> Recipe:
     """Return how a genotype is trained in a fold: as was chosen for that fold, or else as the run's others are."""
     file = run.path / "recipes" / genotype / f"{fold}.yaml"
     return load_recipe(file, Recipe) if file.is_file() else run.config.recipe
+
+
+def check_spaces(spaces: Iterable[SearchSpace], dataset: Dataset) -> None:
+    """Check that spaces take a dataset's maps, and that a run can keep them.
+
+    It keeps one file of each space, from whose sizes a genotype tells how its own differ.
+
+    Raises:
+        UserError: a space is for maps of other channels, or two differ in the sizes that their files give, and in no
+            more.
+    """
+    kept: dict[str, SearchSpace] = {}
+    for space in spaces:
+        check_input(space, dataset)
+        first = kept.setdefault(space.hash, space)
+        if unlike := [name for name, value in space.written.items() if value != first.written[name]]:
+            sizes = listed(f"{name} is {space.written[name]}, there {first.written[name]}" for name in unlike)
+            raise UserError(
+                f"{space.file}: differs from {first.file} in its sizes alone ({sizes}), and a run keeps one file of a "
+                f"space; use one file for all, with --set {unlike[0]}={space.written[unlike[0]]}, or a run for each"
+            )
 
 
 def write_genotypes(folder: Path, files: Mapping[str, tuple[SearchSpace, Genotype]]) -> None:

@@ -121,11 +121,9 @@ class Scored:
                 continue
             names = [name for name, choices in rcn.named.items() if choices == genotype.choices]
             samples = {name: part.samples for name, part in row.databases.items()}
+            told = int(sizes["size"]), int(sizes["feature_maps"]), int(sizes["pool"])
             for name in names:
-                reported = find_published(
-                    name, samples, int(sizes["size"]), int(sizes["feature_maps"]), int(sizes["pool"])
-                )
-                if reported:
+                if reported := find_published(name, samples, *told, magnified=self.run.config.dataset.magnified != 1):
                     found[row.genotype] = reported
         return found
 

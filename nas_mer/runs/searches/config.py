@@ -125,8 +125,7 @@ class State:
 
     def stopped(self, recipe: SearchRecipe) -> bool:
         """Return whether it stopped early."""
-        rule = recipe.early_stopping
-        return rule is not None and rule.stops([epoch.eigenvalue or 0.0 for epoch in self.epochs])
+        return recipe.stops([epoch.eigenvalue or 0.0 for epoch in self.epochs])
 
     def kept(self, recipe: SearchRecipe) -> tuple[Epoch, ...]:
         """Return the epochs that count: of a search that stopped early, those before it went wrong."""
@@ -174,7 +173,7 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
     strategy = find_strategy(config.strategy)
     assert isinstance(strategy, TrialStrategy)
     assert config.trials is not None
-    storage = config.storage or Storage(url=_local(run), asker="")
+    storage = _storage_of(run, config)
     opened = open_storage(storage.url)
     of = {
         "space": f"{space.hash} {json.dumps(config.parameters, sort_keys=True)}",
@@ -185,7 +184,7 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
         member: Study(
             space,
             opened,
-            f"{space.name}, {strategy.name}, {member}",
+            _study_name(space, strategy, member),
             member.streams,
             strategy.sampler,
             config.trials,
@@ -198,11 +197,17 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
     }
 
 
-def _local(run: Path) -> str:
-    """Return the URL of the studies in a run folder."""
+def _storage_of(run: Path, config: SearchConfig) -> Storage:
+    """Return where the studies of a run are: in its folder if they are nowhere else."""
     from sqlalchemy.engine import URL
 
-    return URL.create("sqlite", database=str(run.resolve() / STUDIES)).render_as_string()
+    if config.storage:
+        return config.storage
+    return Storage(url=URL.create("sqlite", database=str(run.resolve() / STUDIES)).render_as_string(), asker="")
+
+
+def _study_name(space: SearchSpace, strategy: Strategy, member: Member) -> str:
+    return f"{space.name}, {strategy.name}, {member}"
 
 
 def state_file(run: Run[SearchConfig], member: Member) -> Path:
@@ -244,8 +249,7 @@ def findings(run: Run[SearchConfig]) -> Findings:
             if state.failure is not None:
                 failures[member] = state.failure
     elif run.config.storage or (run.path / STUDIES).is_file():
-        replicas = replicas_of(run.config.dataset.load(), run.config.seeds, run.config.protocol)
-        for member, study in studies_of(run.path, run.config, space_of(run), replicas).items():
+        for member, study in studies_of(run.path, run.config, space_of(run), _members(run)).items():
             found = tuple(study.trials().values())
             trials[member] = found
             if found and all(trial.failure for trial in found):
@@ -291,9 +295,19 @@ def mean_weights(run: Run[SearchConfig]) -> dict[str, dict[str, float]]:
 
 
 def _members(run: Run[SearchConfig]) -> list[Member]:
-    """Return the searches whose supernets a run has begun, seed by seed."""
+    """Return the searches that a run has begun, seed by seed."""
     if run.config.protocol == "shared":
         return [Member(seed) for seed in run.config.seeds]
+    strategy = strategy_of(run)
+    if isinstance(strategy, TrialStrategy):
+        space, studies = space_of(run), open_storage(_storage_of(run.path, run.config).url).studies()
+        begins = {seed: _study_name(space, strategy, Member(seed)) + ", fold " for seed in run.config.seeds}
+        return [
+            Member(seed, study.removeprefix(begin))
+            for seed, begin in begins.items()
+            for study in studies
+            if study.startswith(begin)
+        ]
     found = []
     for seed in run.config.seeds:
         folder = run.path / "seeds" / str(seed)

@@ -8,6 +8,7 @@ recipes/top1.yaml, folds/...         the recipe of each of these, where keys of 
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from typing import Any
 
 from nas_mer.compute import Compute
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, sweep, write_text, write_yaml
-from nas_mer.runs.folder import DatasetReference, Progress, Run, check_input, create_run
+from nas_mer.files import replacing, write_text, write_yaml
+from nas_mer.runs.folder import DatasetReference, Progress, Run, by_one_process, check_input, create_run
 from nas_mer.runs.searches.config import (
     Protocol,
     SearchConfig,
@@ -87,6 +88,9 @@ def search(
     Raises:
         UserError: an argument is wrong, or contradicts another.
     """
+    _check_top(top)
+    if budget is not None and not math.isfinite(budget):
+        raise UserError(f"--budget: must be a finite number of steps, found {budget}")
     reference, data = DatasetReference.of(dataset)
     check_input(space, data)
     if not space.decisions:
@@ -136,6 +140,7 @@ def search(
     return continue_search(run, compute, progress)
 
 
+@by_one_process
 def continue_search(
     run: Run[SearchConfig], compute: Compute = Compute(), progress: Progress | None = None
 ) -> Run[SearchConfig]:
@@ -143,9 +148,6 @@ def continue_search(
 
     Lost is one epoch of a supernet at most, or the genotypes that were being trained.
     """
-    sweep(run.path)
-    if run.finished:
-        return run
     strategy, recipe, dataset = strategy_of(run), run.config.recipe, run.config.dataset.load()
     if isinstance(recipe, Recipe):
         run_studies(run, recipe, dataset, compute, progress)
@@ -165,9 +167,13 @@ def derive(run: Run[SearchConfig], top: int) -> list[Genotype]:
     Raises:
         UserError: `top` is not at least 1, the search has found nothing yet, or all its searches failed.
     """
+    _check_top(top)
+    return _write(run, findings(run), top)
+
+
+def _check_top(top: int) -> None:
     if top < 1:
         raise UserError(f"--top: must be at least 1, found {top}")
-    return _write(run, findings(run), top)
 
 
 def _write(run: Run[SearchConfig], found: Findings, top: int) -> list[Genotype]:

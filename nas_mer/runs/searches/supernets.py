@@ -146,6 +146,6 @@ def _search(
             report(checkpoints())
         if stop:
             raise Stopped
-    judged = dict(zip(search.places, search.trials(), strict=True))
+    judged = dict(zip(search.places, search.trials(), strict=True)) if search.places else {}
     trials = {place: [asdict(trial) for trial in found] for place, found in judged.items() if found}
     return checkpoints(trials=trials)

@@ -95,6 +95,9 @@ def test_the_paper_is_matched_by_network_sizes_and_samples(recipe, tmp_path):
     assert scores_grid([scored], published=True).sections[0][1][1:3] == ("0.604", "-")
     records = [record for record in scores_records([scored], published=True) if record["seed"] == "published"]
     assert [(record["genotype"], record["uar"]) for record in records] == [("mine", 0.6036)]
+    magnified = scored.run.config.dataset.model_copy(update={"magnified": 8.0})
+    config = scored.run.config.model_copy(update={"dataset": magnified})
+    assert Scored(replace(scored.run, config=config)).published == {}
 
 
 @pytest.mark.parametrize("view", ["scores", "confusion", "subjects", "ranks", "differences"])

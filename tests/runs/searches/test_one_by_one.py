@@ -4,10 +4,10 @@ import pytest
 
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.runs import load_run, nested_of, retrain, search
+from nas_mer.runs import derive, load_run, nested_of, retrain, search
 from nas_mer.runs import trainings as trainings_module
 from nas_mer.runs.retrainings.retraining import genotype_file, recipe_of
-from nas_mer.runs.searches.config import replicas_of, studies_of
+from nas_mer.runs.searches.config import findings, replicas_of, studies_of
 from nas_mer.runs.searches.pictures import draw_pareto, pareto_of
 from nas_mer.search import strategies
 from nas_mer.space import SearchSpace, load_genotype
@@ -101,6 +101,26 @@ def test_a_nested_search_hands_on_sizes_and_recipes(kernels, tiny, recipe, tmp_p
         space, genotype = load_genotype(genotype_file(again, "nested", fold))
         assert (genotype.digest, space.parameters) == (choice.genotype.digest, choice.space.parameters)
         assert recipe_of(again, "nested", fold) == choice.recipe != recipe
+
+
+@pytest.mark.parametrize("protocol", ["shared", "nested"])
+def test_a_run_whose_dataset_has_moved_is_shown_as_it_was(
+    kernels, made, recipe, tmp_path, alone, monkeypatch, protocol
+):
+    monkeypatch.setattr(strategies, "TRIALS", 2)
+    made().save(tmp_path / "data")
+    asked = {"strategy": "tpe", "protocol": protocol, "seeds": [3, 1], "compute": alone}
+    run = search(kernels, tmp_path / "data", recipe, tmp_path / "run", **asked)
+    before = {file: file.read_bytes() for name in ("genotypes", "folds") for file in (run.path / name).rglob("*.yaml")}
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert len(derive(run, 3)) == len(run.result["genotypes"])
+    assert {file: file.read_bytes() for file in before} == before
+    found = findings(run)
+    assert [member.seed for member in found.members] == sorted([3, 1] * (len(found.members) // 2), reverse=True)
+    if protocol == "nested":
+        assert list(found.fold_genotypes(kernels)) == list(run.result["folds"])
+    else:
+        assert {str(member.seed) for member in found.members} == run.result["seeds"].keys()
 
 
 def test_pictures(tuned, tmp_path):

@@ -14,9 +14,11 @@ from scipy.stats import entropy
 from nas_mer.data import Dataset, Sample, loso_folds
 from nas_mer.errors import UserError
 from nas_mer.runs import Compute, derive, history, load_run, mean_weights, resume, search
+from nas_mer.runs.searches.config import State
 from nas_mer.runs.searches.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.tensors import read_tensors
-from nas_mer.search import STRATEGIES, BilevelSearch
+from nas_mer.search import STRATEGIES, BilevelSearch, Epoch
+from nas_mer.search.recipe import EarlyStopping
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 
 GENOTYPES = {f"genotypes/top{rank}.yaml" for rank in (1, 2, 3)}
@@ -341,6 +343,16 @@ class TestBeforeARunIsMade:
     def test_no_dataset(self, refused, tmp_path):
         refused(r"nowhere: not a dataset", dataset=tmp_path / "nowhere")
 
+    def test_no_genotype_to_derive(self, refused):
+        refused(r"--top: must be at least 1, found 0", top=0)
+
+    @pytest.mark.parametrize("budget", [float("inf"), float("nan")])
+    @pytest.mark.parametrize("strategy", ["darts", "random"])
+    def test_a_budget_that_is_no_number_of_steps(self, refused, recipe, search_recipe, strategy, budget):
+        how = recipe if strategy == "random" else search_recipe
+        message = rf"--budget: must be a finite number of steps, found {budget}"
+        refused(message, strategy=strategy, recipe=how, budget=budget)
+
     def test_no_decision(self, refused):
         fixed = SearchSpace.parse(
             "{version: 1, name: fixed, input: {channels: 3, size: 16}, "
@@ -598,6 +610,17 @@ class TestDerive:
             derive(copy, 0)
 
 
+def test_a_search_goes_back_to_no_epoch_of_the_warm_up(search_recipe):
+    """However its eigenvalues rise there."""
+    rule = EarlyStopping(window=1, back=1)
+    recipe = search_recipe.model_copy(update={"early_stopping": rule, "warm_up": 2})
+    epochs = [Epoch(n, 1.0, 1.0, 0.5, {}, eigenvalue) for n, eigenvalue in enumerate([0.1, 1.0, 9.0, 99.0], start=1)]
+    for count in (1, 2, 3):
+        state = State(tuple(epochs[:count]))
+        assert (state.stopped(recipe), state.kept(recipe)) == (False, tuple(epochs[:count]))
+    assert State(tuple(epochs)).kept(recipe) == tuple(epochs[:3])
+
+
 def failing(*abouts):
     """A class of searches of which some diverge in their second epoch."""
 
@@ -625,11 +648,12 @@ class TestDiverged:
             weights = run.result["weights"][decision]
             assert [weights[option] for option in options] == pytest.approx(ends[decision][0].tolist())
 
-    def test_no_seed_is_left(self, space, tiny, search_recipe, tmp_path, alone):
+    @pytest.mark.parametrize("strategy", ["darts", "weight-sharing-random"])
+    def test_no_seed_is_left(self, space, tiny, search_recipe, tmp_path, alone, strategy):
         wild = search_recipe.weights.model_copy(update={"learning_rate": 1e30})
         recipe = search_recipe.model_copy(update={"weights": wild})
         message = r"run: no search succeeded; .* another recipe: seed 0: the search diverged in epoch"
         with pytest.raises(UserError, match=message):
-            search(space, tiny, recipe, tmp_path / "run", compute=alone)
+            search(space, tiny, recipe, tmp_path / "run", compute=alone, strategy=strategy)
         with pytest.raises(UserError, match=message):
             resume(tmp_path / "run")
