@@ -327,14 +327,14 @@ def _magnified(data: Path, dataset: Dataset, magnified: Path | None) -> str | No
     Raises:
         UserError: it has other clips, its motion is not magnified, or that of the first is.
     """
-    if (factor := dataset.provenance.get("magnify", 1)) != 1:
+    if dataset.magnified != 1:
         raise UserError(
-            f"--data: the motion in {data} is magnified, {factor:g} times; give the maps of motion as it is"
+            f"--data: the motion in {data} is magnified, {dataset.magnified:g} times; give the maps of motion as it is"
         )
     if magnified is None:
         return None
     other = Dataset.load(magnified)
-    if other.provenance.get("magnify", 1) == 1:
+    if other.magnified == 1:
         raise UserError(f"--magnified: the motion in {magnified} is not magnified; prepare it with --magnify")
     if apart := set(other.samples) ^ set(dataset.samples):
         clips = listed(sorted(map(str, apart)), 3)

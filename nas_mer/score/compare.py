@@ -26,6 +26,7 @@ from nas_mer.score.intervals import (
     RESAMPLES,
     Interval,
     Metric,
+    differ,
     fold_confusions,
     interval,
     resample_subjects,
@@ -45,7 +46,7 @@ class Difference:
     Attributes:
         a: the first side, in 0..1.
         b: the second side, in 0..1.
-        interval: 95 % confidence interval of b - a over subjects; None with one subject.
+        interval: 95 % confidence interval of b - a over subjects; None with one subject a database.
         p_value: of the two-sided permutation test over subjects, in (0, 1].
     """
 
@@ -174,7 +175,7 @@ def _contrast(a: Sequence[Predictions], b: Sequence[Predictions], resamples: int
         return Difference(
             a=float(metric(folds_a.sum(axis=1)).mean()),
             b=float(metric(folds_b.sum(axis=1)).mean()),
-            interval=interval(change) if folds_a.shape[1] > 1 else None,
+            interval=interval(change) if differ(draws) else None,
             p_value=_p_value(metric, folds_a, folds_b, resamples, seed),
         )
 

@@ -83,6 +83,11 @@ def _draws(databases: tuple[str, ...], resamples: int, seed: int) -> Floats:
     return draws
 
 
+def differ(draws: Floats) -> bool:
+    """Return whether draws of subjects differ: with one subject a database they do not, and there is no interval."""
+    return bool((draws != 1).any())
+
+
 def resampled(metric: Metric, folds: Counts, draws: Floats) -> Floats:
     """Return the metric of every resample, averaged over seeds.
 

@@ -18,7 +18,7 @@ def score_records(row: ScoreRow) -> Iterator[dict[str, object]]:
     """Iterate over the records of a row: the composite, then each database.
 
     `seed` is `mean` for several seeds, `averaged` for networks that speak together. Numbers are not rounded.
-    What is not known is left out: the spread with one seed, the interval with one subject.
+    What is not known is left out: the spread with one seed, the interval with one subject a database.
     """
     for data, part in {COMPOSITE: row.composite, **row.databases}.items():
         record: dict[str, object] = {

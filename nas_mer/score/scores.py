@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_mer.score.intervals import RESAMPLES, Interval, Metric, fold_confusions, interval, resample_subjects, resampled
+from nas_mer.score.intervals import (
+    RESAMPLES,
+    Interval,
+    Metric,
+    differ,
+    fold_confusions,
+    interval,
+    resample_subjects,
+    resampled,
+)
 from nas_mer.score.metrics import recalls, uar, uf1
 from nas_mer.score.predictions import Predictions, check_seeds, seeds_of
 
@@ -24,7 +33,8 @@ class Score:
         folds: the number of subjects, each held out once.
         uar: unweighted average recall in 0..1.
         uar_spread: its standard deviation over seeds (n - 1); None with one seed.
-        uar_interval: its 95 % confidence interval over subjects; None where it was not asked for, or with one subject.
+        uar_interval: its 95 % confidence interval over subjects; None where it was not asked for, or with one subject a
+            database.
         uf1: unweighted F1 in 0..1.
         uf1_spread: likewise.
         uf1_interval: likewise.
@@ -116,7 +126,7 @@ def _score(seeds: Sequence[Predictions], resamples: int, seed: int) -> Score:
         return (
             float(values.mean()),
             float(values.std(ddof=1)) if len(seeds) > 1 else None,
-            interval(resampled(metric, folds, draws)) if resamples and folds.shape[1] > 1 else None,
+            interval(resampled(metric, folds, draws)) if differ(draws) else None,
         )
 
     uar_mean, uar_spread, uar_interval = measure(uar)

@@ -77,26 +77,28 @@ def ranks_figure(study: Study) -> Figure:
 
 
 def tau_figure(study: Study) -> Figure:
-    """Draw each run's tau with the retrained ranking by UAR, with the band that noise allows at most."""
+    """Draw each run's tau with the retrained ranking by UAR, beside that of the true ranking and of half the seeds."""
     ceiling = study.truth.ceilings["uar"]
+    most, (low, high), band = ceiling.attainable, ceiling.attainable_interval, tint(FAINT, 0.5)
     entries = [
         Entry("o", Okabe.BLUE, "mean of single searches"),
         Entry("-", INK, "its 95 % interval over seeds"),
         Entry(".", GREY, "a single search"),
         Entry("D", Okabe.VERMILLION, "the mean of all searches", filled=False),
-        Entry(
-            "|", FAINT, f"as far as noise allows: from τ {bare(f'{ceiling.split_half:.2f}')} (one half of the table's "
-            f"seeds with the other) to {bare(f'{ceiling.attainable:.2f}')} (the true ranking with the table's)",
-        ),
+        Entry("|", band, bare(f"the true ranking with the table's: τ {most:.2f} (white line), 95 % interval "
+                              f"[{low:.2f}, {high:.2f}]")),
+        Entry("--", GREY, bare(f"one half of the table's seeds with the other: τ {ceiling.split_half:.2f}")),
     ]  # fmt: skip
     names = [result.name for result in study.results]
     left = MARGIN + max(text_width(name, SMALL) for name in names) + 0.12
     sheet = Sheet("Kendall's τ of search and retraining", entries, left + 1.5 + MARGIN)
     height = _ROW * len(names)
     axes = sheet.panel(left, sheet.y, sheet.width - MARGIN - left, height)
-    axes.axvspan(ceiling.split_half, ceiling.attainable, color=FAINT, linewidth=0, zorder=0)
-    axes.axvline(0, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
-    values = [0.0, ceiling.split_half, ceiling.attainable]
+    axes.axvspan(low, high, color=band, linewidth=0, zorder=0)
+    axes.axvline(most, color="white", linewidth=1.5, zorder=0.2)
+    axes.axvline(0, color=GREY, linewidth=0.7, zorder=1)
+    axes.axvline(ceiling.split_half, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    values = [0.0, ceiling.split_half, low, high]
     for row, result in enumerate(study.results):
         sheet.canvas.text(left - 0.08, sheet.y + (row + 0.5) * _ROW, names[row], align="right")
         axes.axhline(row, color=FAINT, linewidth=0.5, zorder=0.5)

@@ -13,12 +13,14 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
+from scipy.stats import f, kendalltau, t
 
-from nas_mer.score import RESAMPLES, Interval
-from nas_mer.score.intervals import interval
+from nas_mer.score import Interval
+from nas_mer.score.intervals import LEVEL
 
 Floats = NDArray[np.float64]
+
+_TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Estimate:
     Attributes:
         mean: the mean.
         spread: the standard deviation over seeds (n - 1); None with one seed.
-        interval: the mean's 95 % bootstrap interval over seeds; None with one seed.
+        interval: the mean's 95 % interval over seeds; None with one seed.
     """
 
     mean: float
@@ -37,12 +39,17 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean of values, one a seed, at least one, with its interval (percentile bootstrap)."""
+    """Return the mean of values, one a seed, at least one, with its interval by Student's t.
+
+    A bootstrap of so few values would be too short: of five it holds the truth in 83 of 100 cases.
+    """
     sample = np.asarray(values, dtype=np.float64)
-    if len(sample) == 1:
-        return Estimate(float(sample[0]), None, None)
-    draws = np.random.default_rng(0).integers(len(sample), size=(RESAMPLES, len(sample)))
-    return Estimate(float(sample.mean()), float(sample.std(ddof=1)), interval(sample[draws].mean(axis=1)))
+    mean, degrees = float(sample.mean()), len(sample) - 1
+    if not degrees:
+        return Estimate(mean, None, None)
+    spread = float(sample.std(ddof=1))
+    low, high = (mean + float(t.ppf(tail, degrees)) * spread / math.sqrt(len(sample)) for tail in _TAILS)
+    return Estimate(mean, spread, Interval(low, high))
 
 
 def tau(one: Floats, other: Floats) -> float:
@@ -89,6 +96,22 @@ def components(scores: Floats) -> Components:
     errors = float(scores.var(axis=1, ddof=1).mean())
     between = float(scores.mean(axis=1).var(ddof=1))
     return Components(max(0.0, between - errors / scores.shape[1]), errors)
+
+
+def reliability_interval(scores: Floats) -> Interval:
+    """Return the 95 % interval of the reliability of the means over all K seeds, in 0..1; K is at least 2.
+
+    Exact for normal values: the F of the analysis of variance over its expectation, 1 / (1 - reliability), has the
+    F distribution of G - 1 and G (K - 1) degrees of freedom (Searle, Casella and McCulloch, Variance components, 1992).
+    """
+    genotypes, seeds = scores.shape
+    errors = float(scores.var(axis=1, ddof=1).mean())
+    if not errors:
+        return Interval(1.0, 1.0)
+    ratio = seeds * float(scores.mean(axis=1).var(ddof=1)) / errors
+    degrees = genotypes - 1, genotypes * (seeds - 1)
+    high, low = (max(0.0, 1 - float(f.ppf(tail, *degrees)) / ratio) if ratio else 0.0 for tail in _TAILS)
+    return Interval(low, high)
 
 
 def attainable_tau(reliability: float) -> float:

@@ -31,6 +31,7 @@ from nas_mer.study.statistics import (
     expected_best,
     held_out_best,
     real_share,
+    reliability_interval,
     split_half_tau,
     tau,
 )
@@ -52,15 +53,19 @@ class Ceiling:
     Attributes:
         split_half: tau between the means of one half of the seeds and of the other, mean over splits.
         attainable: the expected tau of the true ranking with the table's means.
+        attainable_interval: its 95 % interval.
         components: the variances among genotypes and among seeds.
         over_seeds: the share of the variance among the table's means that other seeds would show, too.
+        over_seeds_interval: its 95 % interval.
         over_subjects: the share that other subjects would show, too.
     """
 
     split_half: float
     attainable: float
+    attainable_interval: Interval
     components: Components
     over_seeds: float
+    over_seeds_interval: Interval
     over_subjects: float
 
 
@@ -255,11 +260,13 @@ def study(runs: Sequence[Path], table: str | None = None, size: int | None = Non
         size: that of its networks, as `nas_mer.benchmark` takes it; None takes that of the first run.
 
     Raises:
-        UserError: a run or a table does not fit (see `open_searches`), or the table has one seed.
+        UserError: a run or a table does not fit (see `open_searches`), or the table has one seed or network.
     """
     searches, truth = open_searches(runs, table, size)
     if len(truth.seeds) < 2:
         raise UserError(f"{truth.name}: has one seed; to tell noise from truth a study needs a table of at least two")
+    if len(truth.genotypes) < 2:
+        raise UserError(f"{truth.name}: has one network, of which there is no ranking")
     of_sample = sample_steps(truth.space)
     results = {one.name: _result(one, truth, of_sample) for one in searches}
     training = float(np.mean([steps for one in searches for steps in one.trainings(truth.about.recipe).values()]))
@@ -283,12 +290,14 @@ def truth_of(table: Benchmark) -> Truth:
         scores = getattr(table, name)
         over_subjects = np.array([resampled(metric, folds, draws) for folds in table.confusions])
         parts = components(scores)
-        reliability = parts.reliability(len(table.seeds))
+        reliability, ends = parts.reliability(len(table.seeds)), reliability_interval(scores)
         ceilings[name] = Ceiling(
             split_half=split_half_tau(scores),
             attainable=attainable_tau(reliability),
+            attainable_interval=Interval(*map(attainable_tau, ends)),
             components=parts,
             over_seeds=reliability,
+            over_seeds_interval=ends,
             over_subjects=real_share(scores.mean(axis=1), over_subjects),
         )
     return Truth(

@@ -128,10 +128,10 @@ def _ceilings(study: Study) -> Grid:
         (
             name.upper(),
             f"{one.split_half:.2f}",
-            f"{one.attainable:.2f}",
+            f"{one.attainable:.2f}\n[{one.attainable_interval.low:.2f}, {one.attainable_interval.high:.2f}]",
             f"{one.components.genotypes**0.5:.4f}",
             f"{one.components.errors**0.5:.4f}",
-            f"{one.over_seeds:.0%}",
+            f"{one.over_seeds:.0%}\n[{one.over_seeds_interval.low:.0%}, {one.over_seeds_interval.high:.0%}]",
             f"{one.over_subjects:.0%}",
         )
         for name, one in truth.ceilings.items()
@@ -139,8 +139,9 @@ def _ceilings(study: Study) -> Grid:
     caption = (
         f"Split-half: half of the {seeds} seeds against the others. Attainable: the true ranking against the means. "
         "Genotypes, seeds: standard deviations. Other seeds, other subjects: the share of the variance among the "
-        f"means that these would show, too. The best, {truth.best}, has UAR {truth.best_uar:.3f}, "
-        f"{truth.held_out_uar:.3f} when found and scored with different seeds; the mean genotype {truth.mean_uar:.3f}."
+        "means that these would show, too. [low, high]: 95 % intervals. "
+        f"The best, {truth.best}, has UAR {truth.best_uar:.3f}, {truth.held_out_uar:.3f} when found and scored with "
+        f"different seeds; the mean genotype {truth.mean_uar:.3f}."
     )
     return Grid("How much of the table's ranking is real", columns, [rows], caption)
 

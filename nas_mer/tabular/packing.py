@@ -198,13 +198,16 @@ def _fullest_seeds(found: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     Args:
         found: networks, each with a seed.
     """
-    networks: dict[int, set[int]] = {}
+    seeds: dict[int, frozenset[int]] = {}
     for number, seed in found:
-        networks.setdefault(seed, set()).add(number)
-    order = sorted(networks, key=lambda seed: (-len(networks[seed]), seed))
-    sets = [order[:count] for count in range(1, len(order) + 1)]
-    best = max(sets, key=lambda some: len(some) * len(set.intersection(*(networks[seed] for seed in some))))
-    return tuple(sorted(best))
+        seeds[number] = seeds.get(number, frozenset()) | {seed}
+    sets = set(seeds.values())  # the best is what some of these have in common
+    for one in frozenset(sets):
+        sets |= {one & other for other in sets}
+    return max(
+        sorted(tuple(sorted(some)) for some in sets if some),
+        key=lambda some: len(some) * sum(each.issuperset(some) for each in seeds.values()),
+    )
 
 
 def _joined(versions: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -274,7 +277,7 @@ def _about(
     return About.model_construct(
         format=FORMAT,
         space=SpaceSource(name=space.name, hash=space.hash, source=space.source, parameters=dict(space.overrides)),
-        dataset=DatasetSource(**dataset.model_dump(exclude={"path", "clips"})),
+        dataset=DatasetSource(**dataset.model_dump(exclude={"path", "clips", "magnified"})),
         recipe=recipe,
         protocol="loso",
         classes=classes,
@@ -307,7 +310,7 @@ def _asked(space: SearchSpace, about: About) -> dict[str, Any]:
     """Return what the networks of a table have in common."""
     return {
         "space": _described(space),
-        "dataset": f"{about.dataset.name} ({about.dataset.fingerprint})",
+        "dataset fingerprint": about.dataset.fingerprint,
         "classes": listed(about.classes),
         "protocol": about.protocol,
         **{f"recipe.{key}": value for key, value in about.recipe.leaves()},
@@ -332,7 +335,7 @@ def _trained(
         UserError: a sample was not predicted with every seed, unless the run may be partial.
     """
     keys = [(f"{sample.database}/{sample.subject}", sample.clip) for sample in samples]
-    found = {(one.genotype, one.seed): one for one in predictions(run)}
+    found = {(one.genotype, one.seed): one for one in predictions(run, begun=not partial)}
     rows: dict[tuple[str, int], list[int]] = {}
     problems = []
     for name, seed in itertools.product(run.config.genotypes, run.config.seeds):

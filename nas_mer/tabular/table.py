@@ -309,7 +309,8 @@ class Benchmark:
             choices = genotype.choices
         else:
             choices = genotype
-        key = self._key(self.space.genotype(choices).choices)
+        choices = self.space.genotype(choices).choices
+        key = self._key(choices)
         if key not in self._places:
             self._places[key] = self._isomorphic(choices)
         return self._places[key]
@@ -334,7 +335,7 @@ class Benchmark:
         return score(*self._of_all_seeds(genotype), resamples=resamples)
 
     def compare(self, a: Which, b: Which, resamples: int = RESAMPLES) -> Comparison:
-        """Compare two genotypes, seeds and subjects paired; see `nas_mer.score.compare`.
+        """Compare two genotypes, each by its mean over seeds, subjects paired; see `nas_mer.score.compare`.
 
         Raises:
             UserError: see `place`.

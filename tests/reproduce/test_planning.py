@@ -232,10 +232,10 @@ class TestMagnified:
         found = table3(datasets[0], datasets[1])
         assert not found.impossible
         reproduce(found, alone)
-        used = {path.name: load_run(path).config.dataset.path.name for path in found.folder.glob("rcn*")}
-        assert used == {
-            "rcn-s60-m16-k5": "plain", "rcn-f-s60-m16-k5": "plain",
-            "rcn-s60-m16-k5-magnified": "strong", "rcn-f-s60-m16-k5-magnified": "strong",
+        used = {path.name: load_run(path).config.dataset for path in found.folder.glob("rcn*")}
+        assert {name: (data.path.name, data.magnified) for name, data in used.items()} == {
+            "rcn-s60-m16-k5": ("plain", 1), "rcn-f-s60-m16-k5": ("plain", 1),
+            "rcn-s60-m16-k5-magnified": ("strong", 10), "rcn-f-s60-m16-k5-magnified": ("strong", 10),
         }  # fmt: skip
 
     def test_wrong_datasets(self, table3, datasets):

@@ -102,6 +102,8 @@ def test_no_interval_without_resamples_or_with_one_subject(simulate):
     assert row.databases["smic"].uar_interval is None
     assert row.databases["smic"].uf1_interval is None
     assert row.databases["samm"].uar_interval is not None
+    alone = score(simulate(shape={"smic": (1, 9), "samm": (1, 6)}), resamples=50)  # the only draw there is
+    assert alone.composite.uar_interval is alone.composite.uf1_interval is None
 
 
 def test_seeds_that_do_not_belong_together_are_refused(simulate):

@@ -43,9 +43,9 @@ def test_tau_of_each_search_and_the_band(found):
     assert [x for x, _ in points(axes, "D")] == [one.together.tau for one in found.results]
     (band,) = axes.patches
     ceiling = found.truth.ceilings["uar"]
-    assert sorted((band.get_x(), band.get_x() + band.get_width())) == pytest.approx(
-        sorted((ceiling.split_half, ceiling.attainable))
-    )
+    assert sorted((band.get_x(), band.get_x() + band.get_width())) == pytest.approx(tuple(ceiling.attainable_interval))
+    upright = [line.get_xdata()[0] for line in axes.get_lines() if list(line.get_ydata()) == [0, 1]]
+    assert upright == [ceiling.attainable, 0, ceiling.split_half]
 
 
 def test_regret_beside_that_of_random_draws(found):

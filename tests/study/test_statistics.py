@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, kendalltau
+from scipy.stats import f_oneway, kendalltau, ttest_1samp
 
 from nas_mer.study.statistics import (
     Components,
@@ -14,6 +14,7 @@ from nas_mer.study.statistics import (
     expected_best,
     held_out_best,
     real_share,
+    reliability_interval,
     split_half_tau,
     tau,
 )
@@ -33,10 +34,9 @@ class TestEstimate:
     def test_the_interval_is_that_of_scipy(self, rng):
         values = rng.normal(size=9)
         found = estimate(values)
-        low, high = bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
         assert found.mean == pytest.approx(values.mean())
         assert found.spread == pytest.approx(values.std(ddof=1))
-        assert found.interval == pytest.approx((low, high), abs=0.03)
+        assert found.interval == pytest.approx(tuple(ttest_1samp(values, 0).confidence_interval(0.95)))
 
     def test_one_seed_has_no_interval(self):
         assert estimate([0.5]) == (found := estimate([0.5]))
@@ -93,8 +93,20 @@ class TestCeiling:
         means = truth + rng.normal(0, 3 / math.sqrt(3), size=4000)
         assert attainable_tau(4 / 7) == pytest.approx(kendalltau(truth, means).statistic, abs=0.02)
 
+    @pytest.mark.parametrize("truth", [0.5, 2])
+    def test_its_interval_holds_the_reliability_in_95_of_100_cases(self, rng, truth):
+        reliability = Components(truth**2, 1).reliability(3)
+        found = [reliability_interval(noisy(rng, 20, 3, truth, 1)) for _ in range(2000)]
+        assert np.mean([low <= reliability <= high for low, high in found]) == pytest.approx(0.95, abs=0.015)
+
+    def test_its_interval_ends_at_nothing_where_genotypes_do_not_differ_beyond_chance(self, rng):
+        for scores in (noisy(rng, 20, 3, 0.4, 1) for _ in range(200)):
+            significant = f_oneway(*scores).pvalue < 0.025  # that they differ more than by chance, one-sided
+            assert (reliability_interval(scores).low > 0) == significant
+
     def test_no_variance_at_all_is_no_noise(self):
         assert components(np.ones((4, 3))).reliability(3) == 1
+        assert reliability_interval(np.ones((4, 3))) == (1, 1)
         assert real_share(np.ones(4), np.ones((4, 5))) == 1
 
     def test_the_share_that_other_subjects_would_show(self, rng):

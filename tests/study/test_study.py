@@ -51,6 +51,7 @@ class TestTruth:
         found = truth_of(stairs)
         for one in found.ceilings.values():
             assert (one.split_half, one.attainable, one.over_seeds) == (1, 1, 1)
+            assert one.attainable_interval == one.over_seeds_interval == (1, 1)
         assert found.best == stairs.genotypes[55].label
         assert found.best_uar == pytest.approx(found.held_out_uar) == pytest.approx(56 / 57)
         assert found.mean_uar == pytest.approx(28.5 / 57)
@@ -60,6 +61,7 @@ class TestTruth:
         for one in found.ceilings.values():
             assert abs(one.split_half) < 0.2
             assert one.over_seeds < 0.3
+            assert one.over_seeds_interval.low == one.attainable_interval.low == 0
             assert one.over_subjects < 0.3
         assert found.best_uar > 0.37
         assert found.held_out_uar == pytest.approx(1 / 3, abs=0.03)

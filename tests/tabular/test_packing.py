@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -64,7 +65,7 @@ class TestMissingFrom:
         other = SearchSpace.parse(branches.source, "branches.yaml", size=20)
         with pytest.raises(UserError, match=r"half.npz: space branches \w+, size 16, but branches \w+, size 20 in"):
             missing_from(half, networks(other), tiny, recipe)
-        with pytest.raises(UserError, match=r"half.npz: dataset tiny \(\w+\), but tiny \(\w+\) in this run"):
+        with pytest.raises(UserError, match=r"half.npz: dataset fingerprint \w+, but \w+ in this run; a table"):
             missing_from(half, networks(branches), tiny, recipe, databases=["alpha"])
 
 
@@ -169,6 +170,32 @@ class TestPack:
         held = pack([files[1], files[0]], "other", partial=True)  # seed 1 has more
         assert (held.seeds, [genotype.label for genotype in held.genotypes]) == ((1,), ["conv-skip", "skip-skip"])
 
+    def test_of_networks_and_seeds_that_are_there_the_most_are_kept(self, table, tmp_path):
+        rng = np.random.default_rng(5)
+        for number in range(6):
+            there = rng.random((6, 4)) < 0.7  # networks x seeds
+            files = []
+            for network, seed in np.argwhere(there):
+                one = {"genotypes": (table.about.genotypes[network],), "seeds": (int(seed),)}
+                said = {"logits": table.logits[network, :1][None], "predicted": table.predicted[network, :1][None]}
+                files.append(tmp_path / f"{number}-{network}-{seed}.npz")
+                replace(table, about=table.about.model_copy(update=one), **said).save(files[-1])
+            some = pack(files, "some", partial=True)
+            most = max(
+                len(seeds) * there[:, seeds].all(axis=1).sum()
+                for count in range(1, 5)
+                for seeds in map(list, itertools.combinations(range(4), count))
+            )
+            assert some.predicted.shape[:2] == (len(some.genotypes), len(some.seeds))
+            assert len(some.genotypes) * len(some.seeds) == most
+
+    def test_the_same_maps_by_another_name(self, retrained, packed, tmp_path):
+        named = retrained.config.dataset.model_copy(update={"name": "unpacked"}).model_dump(mode="json")
+        other = edited(retrained, tmp_path / "r", dataset=named)
+        found = pack([retrained, other], "branches-16")
+        assert found.about == packed.about
+        np.testing.assert_array_equal(found.logits, packed.logits)
+
     @pytest.mark.parametrize("kept", [slice(0, None, 2), slice(1, None, 2), slice(54, None), slice(0, 30)])
     def test_wherever_in_the_space_the_networks_stand(self, table, tmp_path, kept):
         rest = [place for place in range(56) if place not in range(56)[kept]]
@@ -195,6 +222,10 @@ class TestPack:
             file.unlink()
         with pytest.raises(UserError, match="begun: no network is trained on all folds yet; continue with: nas-mer"):
             pack([run], "none", partial=True)
+        shutil.rmtree(run.path / "replicas")
+        with pytest.raises(UserError, match="begun: no network is trained on all folds yet; continue with: nas-mer"):
+            pack([run], "none", partial=True)
+        assert pack([run, retrained], "some", partial=True).about == pack([retrained], "some").about
 
     def test_descriptors_alone(self, retrained, tmp_path):
         asked = find_descriptor("bi-woof", {}).model_dump(mode="json")
