@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nas_mer.cli.console import note, out
-from nas_mer.cli.options import SetOption, find_genotypes, parameters_of, run_and_genotype
+from nas_mer.cli.options import GenotypeSpaceOption, SetOption, find_genotypes, parameters_of, run_and_genotype
 from nas_mer.errors import UserError
 
 app = typer.Typer()
@@ -33,7 +33,10 @@ def export(
             metavar="GENOTYPE|RUN[:GENOTYPE]", help="A genotype, with fresh weights, or one of a retraining run."
         ),
     ],
-    form: Annotated[Format, typer.Option("--format", help="onnx, or a Python file that needs torch alone.")],
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="onnx, or a Python file that needs torch, and safetensors for its weights."),
+    ],
     file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .onnx or .py.")],
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="The networks of this seed. [default: of all]")
@@ -42,6 +45,7 @@ def export(
         str | None,
         typer.Option("--fold", metavar="SUBJECT", help="The networks that held this subject out. [default: all]"),
     ] = None,
+    space: GenotypeSpaceOption = None,
     sets: SetOption = None,
 ) -> None:
     """Write a network for other programs.
@@ -55,15 +59,15 @@ def export(
         raise UserError(f"-o: --format {form} writes a {SUFFIXES[form]} file, found '{file}'")
     path, genotype = run_and_genotype(what)
     if (path / "run.json").is_file():
-        if sets:
-            raise UserError("--set: the networks of a run have the sizes that they were trained at")
+        if extra := [option for option, value in {"--space": space, "--set": sets}.items() if value]:
+            raise UserError(f"{extra[0]}: the networks of a run have the space and sizes that they were trained with")
         model = model_of_run(load_run(path, "retrain"), genotype, seed, fold)
     else:
         given = {"--seed": seed, "--fold": fold}
         if chosen := [option for option, value in given.items() if value is not None]:
             raise UserError(f"{chosen[0]}: chooses among the networks of a run, but '{what}' is no run")
-        ((space, found),) = find_genotypes(what, None, parameters_of(sets))
-        model = model_of_genotype(space, found)
+        ((built, found),) = find_genotypes(what, space, parameters_of(sets))
+        model = model_of_genotype(built, found)
     for text in model.notes:
         note(text)
     if form is Format.onnx:

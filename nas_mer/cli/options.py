@@ -95,14 +95,16 @@ CheckpointOption = Annotated[
     float | None,
     typer.Option(
         "--checkpoint-every", min=0, metavar="SECONDS",
-        help="Seconds between checkpoints; 0: every epoch. [default: 0 for a search, 10 for retraining]",
+        help="Seconds between checkpoints; 0: every epoch. Trainings by choose, random, tpe or evolution have none. "
+        "[default: 0 for a search, 10 for retraining]",
     ),
 ]  # fmt: skip
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Also write TensorBoard events, to RUN/tensorboard.")
 ]
 GenotypeSpaceOption = Annotated[
-    Path | None, typer.Option("--space", help="The space of genotype files that do not find theirs.", metavar="SPACE")
+    Path | None,
+    typer.Option("--space", help="The space of named genotypes, or of files that do not find theirs.", metavar="SPACE"),
 ]
 EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes on this machine, or a Ray cluster.")]
 SetOption = Annotated[

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nas_mer.cli.console import note, out, print_json
 from nas_mer.cli.options import BoxOption, JsonOption, box_of, run_and_genotype
+from nas_mer.errors import UserError
 from nas_mer.words import plural
 
 app = typer.Typer()
@@ -66,7 +67,12 @@ def predict(
     how = preparation_like(dataset).model_copy(
         update={key: value for key, value in changes.items() if value is not None}
     )
-    prediction = ask(found, find_case(dataset, clip, how, crop or box is not None, rate), name)
+    case = find_case(dataset, clip, how, crop or box is not None, rate)
+    if case.fold is not None or case.frames is None:
+        given = {"--flow": flow, "--apex": apex, "--crop": crop or None, "--box": box, "--rate": rate}
+        if extra := [option for option, value in given.items() if value is not None]:
+            raise UserError(f"{extra[0]}: says how a map is made of frames, but '{clip}' has one already; leave it out")
+    prediction = ask(found, case, name)
     if figure is not None:
         draw_prediction(found, prediction, figure)
     if as_json:

@@ -7,15 +7,25 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas_mer.cli.console import note, out, print_json, print_scores
-from nas_mer.cli.options import JsonOption, SetOption, find_genotypes, parameters_of, run_and_genotype
+from nas_mer.cli.options import (
+    GenotypeSpaceOption,
+    JsonOption,
+    SetOption,
+    find_genotypes,
+    parameters_of,
+    run_and_genotype,
+)
 from nas_mer.errors import UserError
 from nas_mer.files import read_yaml
 from nas_mer.space import SearchSpace
+
+if TYPE_CHECKING:
+    from nas_mer.runs.retrainings.scored import Scored
 
 app = typer.Typer()
 
@@ -119,11 +129,15 @@ def compare(
     from nas_mer.score import compare as compare_predictions
     from nas_mer.score import comparison_table
 
-    comparison = compare_predictions(_predictions_of(first, average_seeds), _predictions_of(second, average_seeds))
+    sides = [_scored(what, average_seeds) for what in (first, second)]
+    a, b = (group for one in sides for group in one.groups.values())
+    comparison, notes = compare_predictions(a, b), list(dict.fromkeys(text for one in sides for text in one.notes))
     if as_json:
-        print_json(comparison.as_json())
-    else:
-        out.print(comparison_table(comparison))
+        print_json({**comparison.as_json(), "notes": notes})
+        return
+    out.print(comparison_table(comparison))
+    for text in notes:
+        note(text)
 
 
 @app.command()
@@ -148,6 +162,7 @@ def graph(
         ),
     ] = None,
     font: Annotated[Font, typer.Option("--font", help="The text's; serif suits papers set in Times.")] = Font.sans,
+    space: GenotypeSpaceOption = None,
     sets: SetOption = None,
 ) -> None:
     """Draw a space, a genotype or what a run found.
@@ -163,14 +178,18 @@ def graph(
     is_run = (path / "run.json").is_file()
     if view is not None and not is_run:
         raise UserError(f"{what}: --view {view} needs a run")
+    if is_run and (extra := [option for option, value in {"--space": space, "--set": sets}.items() if value]):
+        raise UserError(f"{extra[0]}: a run has a space and sizes of its own; leave it out")
     with Page(None if width is None else _inches(width), font.value).applied():
         if is_run:
             _draw_run(path, name, view, file)
         elif _is_space(what):
+            if space is not None:
+                raise UserError(f"--space: '{what}' is a space itself; leave it out")
             draw_architecture(SearchSpace.load(what, **parameters_of(sets)), file)
         else:
-            ((space, genotype),) = find_genotypes(what, None, parameters_of(sets))
-            draw_architecture(space, file, genotype=genotype)
+            ((built, genotype),) = find_genotypes(what, space, parameters_of(sets))
+            draw_architecture(built, file, genotype=genotype)
     out.print(f"{file}", soft_wrap=True)
 
 
@@ -223,13 +242,12 @@ def _is_space(what: str) -> bool:
     return what in shipped_spaces()
 
 
-def _predictions_of(what: str, average_seeds: bool) -> list[Any]:
-    """Return the predictions, of all seeds or of their average, of `RUN` with one genotype or of `RUN:GENOTYPE`."""
+def _scored(what: str, average_seeds: bool) -> Scored:
+    """Return `RUN` with one genotype, or `RUN:GENOTYPE`, with its predictions of all seeds or of their average."""
     from nas_mer.runs import load_run
     from nas_mer.runs.retrainings.retraining import genotype_of
     from nas_mer.runs.retrainings.scored import Scored
 
     path, name = run_and_genotype(what)
     run = load_run(path, "retrain")
-    (group,) = Scored(run, genotype_of(run, name), average_seeds).groups.values()
-    return group
+    return Scored(run, genotype_of(run, name), average_seeds)

@@ -155,13 +155,15 @@ def search(
     """
     from nas_mer.runs import Compute, new_run_path
     from nas_mer.runs import search as run_search
-    from nas_mer.search import find_strategy
+    from nas_mer.search import ONE_BY_ONE, find_strategy
 
     found = SearchSpace.load(space, **parameters_of(sets))
     options = {"order": order and order.value, "relaxation": relaxation and relaxation.value, "epochs": epochs}
     changes = {key: value for key, value in options.items() if value is not None}
     way = find_strategy(strategy.value)
     way.check(changes, budget)
+    if checkpoint_every is not None and strategy in ONE_BY_ONE:
+        raise UserError(f"--checkpoint-every: strategy {strategy} keeps no checkpoints within a training; leave it out")
     chosen = way.load(recipe).model_copy(update=changes)
     if epochs is not None and any(text.partition("=")[0].strip() == "epochs" for text in tune or []):
         raise UserError("--epochs: is tuned by --tune; leave one of both out")

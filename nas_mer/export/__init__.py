@@ -1,4 +1,4 @@
-"""Networks for other programs: ONNX, and Python code that needs torch alone."""
+"""Networks for other programs: ONNX, and Python code that needs torch, and safetensors for its weights."""
 
 from nas_mer.export.as_onnx import export_onnx
 from nas_mer.export.as_python import export_python

@@ -1,4 +1,4 @@
-"""A network as one readable Python file that needs torch alone, and its weights beside it."""
+"""A network as one readable Python file that needs torch, and its weights beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ _IMPORTS = (
     ("", ""),
     ("import torch", r"\btorch\."),
     ("import torch.nn.functional as F", r"\bF\."),
-    ("from safetensors.torch import load_file", r"\bload_file\b"),
     ("from torch import Tensor, nn", ""),
 )
 """The lines that a file may begin with, and what it has in it if it needs them."""
@@ -39,8 +38,8 @@ def export_python(model: Model, file: Path) -> list[Path]:
     """Write a model as Python code; the weights of a trained one lie beside it.
 
     The file is plain torch: a class `Network` from raw flow maps to logits, and for a trained model `load()`, which
-    returns it with its weights (safetensors). Before it takes its place it is run, and its logits are compared with the
-    model's in double precision.
+    needs safetensors, too, and returns it with its weights. Before it takes its place it is run, and its logits are
+    compared with the model's in double precision.
 
     Args:
         model: what to export.
@@ -122,6 +121,8 @@ def _load(model: Model, file: Path) -> list[str]:
     return [
         'def load(weights: str | Path = Path(__file__).with_suffix(".safetensors")) -> nn.Module:',
         '    """Return the network with its trained weights, ready to predict."""',
+        "    from safetensors.torch import load_file",
+        "",
         f"    network = {made}",
         "    network.load_state_dict(load_file(weights))",
         "    return network.eval()",

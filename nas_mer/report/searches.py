@@ -16,7 +16,7 @@ from nas_mer.runs.searches.searching import shares
 from nas_mer.search import OBJECTIVES, Ranked, SearchRecipe
 from nas_mer.search.decided import Verdict
 from nas_mer.space import Genotype, SearchSpace
-from nas_mer.view import Course, architecture_figure, course, history_figure, pareto_figure
+from nas_mer.view import Course, architecture_figure, course, equal_weight, history_figure, pareto_figure
 from nas_mer.words import listed, plural
 
 
@@ -92,7 +92,7 @@ class Searched:
         agreed = "" if overlap is None else f", and the {self.many}' top {self.run.config.top} overlap by {overlap:.0%}"
         return (
             f"{found.extent.capitalize()} the best genotype is {best.text}, with a joint weight of {best.weight:.3g}; "
-            f"equal weights would give {1 / self.space.size:.3g}. Its decisions are "
+            f"equal weights would give {equal_weight(self.space, best):.3g}. Its decisions are "
             f"{least if least == most else f'{least} to {most}'} decided{agreed}. {self._course(found).text}".rstrip()
         )
 

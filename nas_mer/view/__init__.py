@@ -3,7 +3,7 @@
 from nas_mer.search.decided import decidedness
 from nas_mer.view.activation import Look, look_figure
 from nas_mer.view.architecture import architecture
-from nas_mer.view.course import Course, course, settled
+from nas_mer.view.course import Course, course, equal_weight, settled
 from nas_mer.view.curves import draw_history, history_figure
 from nas_mer.view.figures import Page, check_suffix, save
 from nas_mer.view.graph import architecture_figure, draw_architecture
@@ -24,6 +24,7 @@ __all__ = [
     "differences_figure",
     "draw_architecture",
     "draw_history",
+    "equal_weight",
     "history_figure",
     "look_figure",
     "pareto_figure",

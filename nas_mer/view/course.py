@@ -23,6 +23,7 @@ class Course:
         genotypes: the best ones after the last epoch.
         joint: their joint weights, `(epochs, genotypes)`.
         each: the same by each search's own weights, `(searches, epochs, genotypes)`.
+        equal: the best one's joint weight by equal weights.
         since: the epoch, from 1, since which the best genotype has been the same; None where it changed in the last one
             or there is but one.
         decisions: the same of each decision's heaviest option.
@@ -32,6 +33,7 @@ class Course:
     genotypes: tuple[Genotype, ...]
     joint: Array
     each: Array
+    equal: float
     since: int | None
     decisions: Mapping[str, int | None]
 
@@ -84,9 +86,16 @@ def course(space: SearchSpace, weights: Mapping[str, Array], top: int = 3) -> Co
         genotypes,
         np.stack([_joint(space, means, genotype) for genotype in genotypes], axis=-1),
         np.stack([_joint(space, weights, genotype) for genotype in genotypes], axis=-1),
+        equal_weight(space, genotypes[0]),
         settled([genotype.choices for genotype in best]),
         {decision: settled(heaviest(values)) for decision, values in weights.items()},
     )
+
+
+def equal_weight(space: SearchSpace, genotype: Genotype) -> float:
+    """Return the joint weight of a genotype where the options of each decision weigh the same."""
+    weights = {name: dict.fromkeys(options, 1 / len(options)) for name, options in space.decisions.items()}
+    return space.combinations.joint(genotype.choices, weights)
 
 
 def heaviest(values: Array) -> list[int]:

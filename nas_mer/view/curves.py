@@ -85,7 +85,7 @@ def history_figure(
     """
     panels = [_loss_panel(losses)] if losses else []
     panels.append(_decided_panel(weights))
-    panels += [_genotype_panel(course, options)] if course else []
+    panels += [_genotype_panel(course)] if course else []
     panels += [_weight_panel(decision, options[decision], values) for decision, values in weights.items()]
     columns, across = _columns(panels)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
@@ -209,8 +209,8 @@ def _decided_panel(weights: Mapping[str, Array]) -> _Panel:
     return _Panel("how decided", "", tuple(curves), (0.0, 1.06 * max(float(most), 0.01)))
 
 
-def _genotype_panel(course: Course, options: Mapping[str, Sequence[str]]) -> _Panel:
-    equal = math.prod(1 / len(names) for names in options.values())
+def _genotype_panel(course: Course) -> _Panel:
+    equal = course.equal
     least = _DECADES * max(float(course.joint.max()), equal)  # a weight of 0 has no logarithm
     joint, each = np.maximum(course.joint, least), np.maximum(course.each, least)
     curves = tuple(

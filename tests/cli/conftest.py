@@ -50,6 +50,26 @@ def refused(nas_mer):
     return run
 
 
+OWN_SPACE = """
+version: 1
+name: own
+input: {channels: 3, size: 16}
+parameters: {pool: 2}
+states:
+  a: {from: input, module: {op: conv, channels: 4}}
+  b: {from: a, module: {decision: last, choose: {three: conv, five: {op: conv, kernel: 5}}}}
+head: {from: b, pool: $pool}
+genotypes: {parallel: {last: five}}
+"""
+
+
+@pytest.fixture
+def own_space(tmp_path):
+    """The file of a space that is not shipped, with a genotype `parallel`."""
+    (tmp_path / "own.yaml").write_text(OWN_SPACE)
+    return tmp_path / "own.yaml"
+
+
 def run_all(*commands):
     """Run commands that succeed."""
     with pytest.MonkeyPatch.context() as patch:

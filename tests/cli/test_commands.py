@@ -423,6 +423,13 @@ class TestPrepare:
         done("data", "show", tmp_path / "made", "--figure", tmp_path / "made.png")
         assert cv2.imread(str(tmp_path / "made.png")).shape[2] == 3
 
+    def test_names_that_are_no_text(self, done, filmed, tmp_path):
+        (tmp_path / "CASME2").symlink_to(filmed / "CASME2")
+        (tmp_path / "\udcff.zip").touch()
+        quick = ["--flow", "dis", "--size", 16, "--workers", 1, "--keep", tmp_path / ".kept"]
+        told = done("data", "prepare", tmp_path / "made", "--casme2", tmp_path, *quick)
+        assert f"perhaps to be unpacked: {tmp_path}/\\udcff.zip\n" in told
+
     def test_samples_that_are_not_there(self, nas_mer, filmed, tmp_path):
         (tmp_path / "truth.csv").write_text((filmed / "ground_truth.csv").read_text() + "casme2,sub09,EP01_01f,0\n")
         casme2 = ["--casme2", filmed / "CASME2", "--flow", "dis", "--size", 16, "--workers", 1]
@@ -475,9 +482,17 @@ class TestPrepare:
             ([*casme2, "--box", "1,2,3"], "--box: write X,Y,WIDTH,HEIGHT in whole pixels"),
             ([*casme2, "--box", "1,2,3,4²"], "--box: write X,Y,WIDTH,HEIGHT in whole pixels"),
             ([*casme2, "--device", "tpu"], "tpu"),
+            ([*casme2, "--keep", made / "kept"], f"--keep: {made / 'kept'} is within {made}, which each call makes"),
+            ([*casme2, "--keep", made / ".." / "made"], f"made is within {made}, which each call makes anew"),
         ):
             assert message in refused("data", "prepare", made, *words), words
-        assert "--raw is about frames" in refused("data", "synth", made, "--raw")
+        for words, message in (
+            (["--raw"], "--raw is about frames; add --frames"),
+            (["--workers", 1], "--workers is about frames; add --frames"),
+            (["--frames", "--size", 60], "--size is about maps; give it to nas-mer data prepare"),
+            (["--frames", "--flow", "dis"], "--flow is about maps; give it to nas-mer data prepare"),
+        ):
+            assert message in refused("data", "synth", made, *words), words
         assert not list(tmp_path.iterdir())
 
 
@@ -556,8 +571,8 @@ class TestRefused:
         (tmp_path / "taken" / "thesis.txt").write_text("dear")
         for command in (["data", "import", tree], ["data", "synth"]):
             assert "exists and is not a dataset" in refused(*command, tmp_path / "taken")
-        assert "holds something else than a demo" in refused("demo", "--out", tmp_path / "taken")
-        assert "holds something else than a demo" in refused("demo", "--out", tiny.parent)
+        assert "exists and is not a demo" in refused("demo", "--out", tmp_path / "taken")
+        assert "exists and is not a demo" in refused("demo", "--out", tiny.parent)
         for command in (["search", "rcn"], ["retrain", "rcn-f"]):
             assert "taken: exists already" in refused(*command, "--data", tiny, "--out", tmp_path / "taken")
         assert content(tmp_path / "taken").keys() == {"thesis.txt"}

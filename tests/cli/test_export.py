@@ -49,6 +49,13 @@ def test_a_genotype_at_other_sizes(nas_mer, tmp_path):
     assert "`(N, 3, 16, 16)`" in (tmp_path / "mine.py").read_text()
 
 
+def test_a_genotype_that_a_space_of_ones_own_names(nas_mer, own_space, tmp_path):
+    asked = ("export", "parallel", "--format", "python", "-o", tmp_path / "mine.py")
+    assert "no genotype is called 'parallel'" in nas_mer(*asked)[2]
+    assert nas_mer(*asked, "--space", own_space)[0] == 0
+    assert "`(N, 3, 16, 16)`" in (tmp_path / "mine.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -56,7 +63,11 @@ def test_a_genotype_at_other_sizes(nas_mer, tmp_path):
         (("rcn-x", "--format", "python", "-o", "x.py"), "no genotype is called 'rcn-x'; did you mean 'rcn"),
         (("rcn-f", "--format", "python", "-o", "x.py", "--seed", "1"), "--seed: chooses among the networks of a run"),
         (("RUN", "--format", "python", "-o", "x.py", "--fold", "alpha/s9"), "has no fold 'alpha/s9'; did you mean"),
-        (("RUN", "--format", "python", "-o", "x.py", "--set", "size=9"), "--set: the networks of a run have the sizes"),
+        (("RUN", "--format", "python", "-o", "x.py", "--set", "size=9"), "--set: the networks of a run have the space"),
+        (
+            ("RUN", "--format", "python", "-o", "x.py", "--space", "rcn"),
+            "--space: the networks of a run have the space",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(nas_mer, run, monkeypatch, tmp_path, arguments, message):

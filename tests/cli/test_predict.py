@@ -72,6 +72,18 @@ def test_frames_are_cropped_to_a_box(run, clip, done, refused):
 
 
 @pytest.mark.parametrize(
+    "options", [["--flow", "dis"], ["--apex", "paper"], ["--crop"], ["--box", "0,0,40,40"], ["--rate", "200"]]
+)
+@pytest.mark.parametrize("clip", ["alpha/s01/again", "own.npy"])
+def test_a_clip_that_has_a_map_takes_no_options_of_frames(run, refused, tmp_path, monkeypatch, clip, options):
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", np.random.default_rng(0).normal(size=(3, 16, 16)))
+    assert refused("predict", run, clip, *options) == (
+        f"{options[0]}: says how a map is made of frames, but '{clip}' has one already; leave it out\n"
+    )
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing.mp4"], "nothing.mp4: no such file or folder, and clips of"),

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import cv2
@@ -10,6 +12,7 @@ import pytest
 
 from nas_mer.runs import load_run
 from nas_mer.runs.retrainings import pictures as score_pictures
+from nas_mer.space import SearchSpace
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -63,6 +66,21 @@ class TestScore:
         assert "'html' is not one of" in err
 
 
+class TestCompare:
+    def test_what_it_lacks_is_told(self, nas_mer, runs, tmp_path):
+        shutil.copytree(runs / "r", tmp_path / "r")
+        (tmp_path / "r/replicas/rcn-f/1/beta/s02.safetensors").unlink()
+        sides = f"{tmp_path / 'r'}:rcn-f", f"{runs / 'r'}:rcn"
+        status, out, err = nas_mer("compare", *sides)
+        assert (status, "rcn-f (seed 0)" in out) == (0, True)
+        notes = [
+            "1 of 16 trainings are still to come; their samples are in no score",
+            "rcn-f: no mean or comparison includes seed 1, which covers fewer samples than others",
+        ]
+        assert err == "".join(f"note: {note}\n" for note in notes)
+        assert json.loads(nas_mer("compare", *sides, "--json")[1])["notes"] == notes
+
+
 class TestGraph:
     @pytest.mark.parametrize("view", ["scores", "confusion", "subjects", "differences"])
     def test_a_view_of_a_retraining(self, done, runs, tmp_path, view):
@@ -89,6 +107,20 @@ class TestGraph:
         done("graph", "rcn", "--width", f"{needed}cm", "-o", tmp_path / "a.svg")
         assert width_of(tmp_path / "a.svg") == pytest.approx(float(needed) / 2.54, abs=0.01)
 
+    def test_a_genotype_that_a_space_of_ones_own_names(self, done, refused, own_space, tmp_path):
+        assert "no genotype is called 'parallel'" in refused("graph", "parallel", "-o", tmp_path / "a.svg")
+        done("graph", "parallel", "--space", own_space, "-o", tmp_path / "a.svg")
+        done("graph", "parallel", "--space", own_space, "--set", "pool=4", "-o", tmp_path / "b.svg")
+        assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
+        assert (tmp_path / "a.svg").read_bytes() != (tmp_path / "b.svg").read_bytes()
+
+    def test_a_file_that_does_not_find_its_space(self, done, refused, own_space, tmp_path):
+        SearchSpace.load(own_space).genotype("parallel").save(tmp_path / "found.yaml")
+        assert "say where its file is with --space" in refused(
+            "graph", tmp_path / "found.yaml", "-o", tmp_path / "a.svg"
+        )
+        done("graph", tmp_path / "found.yaml", "--space", own_space, "-o", tmp_path / "a.svg")
+
     @pytest.mark.parametrize("view", ["scores", "confusion", "subjects", "ranks", "differences", "activation"])
     def test_a_bad_suffix_is_refused_before_anything_is_computed(self, refused, runs, tmp_path, monkeypatch, view):
         monkeypatch.setitem(score_pictures.RETRAIN_VIEWS, view, lambda scored: pytest.fail("drawn"))
@@ -108,6 +140,9 @@ class TestGraph:
             (["{s}:rcn"], "the weights of a search are drawn whole; leave out ':rcn'"),
             (["{r}:rcn-g"], "has no genotype 'rcn-g'; did you mean 'rcn"),
             (["{r}", "--view", "ranks"], "at least two genotypes that one search found, this run has 0; "),
+            (["{r}", "--set", "feature_maps=32"], "--set: a run has a space and sizes of its own; leave it out"),
+            (["{s}", "--space", "own.yaml"], "--space: a run has a space and sizes of its own; leave it out"),
+            (["rcn", "--space", "own.yaml"], "--space: 'rcn' is a space itself; leave it out"),
             (["rcn", "--width", "wide"], "--width: write column, page or a number such as 12.2cm, found 'wide'"),
             (["rcn", "--width", "0cm"], "--width: write column, page or a number such as 12.2cm, found '0cm'"),
             (["{r}", "-o", "x.gif"], "x.gif: pictures are written as .pdf, .png, .svg; found '.gif'"),

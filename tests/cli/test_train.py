@@ -53,6 +53,10 @@ def test_tuned_sizes_are_retrained_by_naming_the_run(done, nas_mer, quick, tiny,
             ["--strategy", "fair", "--tune", "pool"],
             "--tune: strategy fair trains one supernet for all genotypes",
         ),
+        (
+            ["--checkpoint-every", "0"],
+            "--checkpoint-every: strategy tpe keeps no checkpoints within a training; leave it out",
+        ),
         (["--tune", "feature_maps", "--budget", "0.01"], "--budget: 0.01 steps are not enough to train one genotype"),
     ],
 )

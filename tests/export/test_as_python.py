@@ -13,8 +13,7 @@ from nas_mer.space import SearchSpace, op
 from nas_mer.space.ops import OPS
 
 
-def imports(file):
-    nodes = ast.walk(ast.parse(file.read_text()))
+def imports(nodes):
     return {name.split(".")[0] for node in nodes for name in names(node)}
 
 
@@ -36,9 +35,13 @@ class TestTrained:
         with torch.no_grad():
             torch.testing.assert_close(made["load"]()(maps), model.module(maps), rtol=1e-5, atol=1e-5)
 
-    def test_it_needs_nothing_of_this_package(self, run, tmp_path):
+    def test_it_needs_torch_alone_and_safetensors_for_its_weights(self, run, tmp_path):
         file, _ = export_python(model_of_run(run, "rcn-a"), tmp_path / "mine.py")
-        assert imports(file) == {"collections", "math", "pathlib", "torch", "safetensors"}
+        tree = ast.parse(file.read_text())
+        (load,) = (node for node in tree.body if getattr(node, "name", None) == "load")
+        assert imports(tree.body) == {"collections", "math", "pathlib", "torch"}
+        assert imports(ast.walk(load)) == {"safetensors"}
+        assert imports(ast.walk(tree)) == imports(tree.body) | imports(ast.walk(load))
 
     def test_formatters_leave_it_as_it_is(self, run, tmp_path):
         file, _ = export_python(model_of_run(run, "rcn-a"), tmp_path / "mine.py")

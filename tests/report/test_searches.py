@@ -5,9 +5,10 @@ import pytest
 
 from nas_mer.report.searches import Searched, winners
 from nas_mer.runs import derive, load_run
-from nas_mer.runs.searches.findings import Member, Tried
+from nas_mer.runs.searches.findings import History, Member, Tried
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
-from nas_mer.search import Trial, read_tune
+from nas_mer.search import Epoch, Trial, read_tune
+from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe, load_recipe
 
 
@@ -106,6 +107,29 @@ def test_a_finished_search_tells_since_when_its_best_genotype_is_the_same(search
     text = summary(Searched(searched, "mine"))
     assert text.startswith("mine is a search of rcn (56 genotypes) on tiny: strategy darts, protocol shared, 2 seeds")
     assert f"the seeds' top 3 overlap by {searched.result['overlap']:.0%}. The best genotype " in text
+
+
+CONSTRAINED = """
+version: 1
+name: constrained
+input: {channels: 3, size: 16}
+modules: {either: {choose: {three: conv, five: {op: conv, kernel: 5}}}}
+states: {a: {from: input, module: either}, b: {from: a, module: either}}
+head: {from: b, pool: 2}
+constraints: [{at_least: 1, of: {a: five, b: five}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("undecided", "weight"),
+    [(SearchSpace.load("darts_cnn"), 8**-16), (SearchSpace.parse(CONSTRAINED), 1 / 4)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_equal_weights_give_what_an_undecided_search_does(searched, undecided, weight):
+    even = {name: (1 / len(options),) * len(options) for name, options in undecided.decisions.items()}
+    one = Searched(searched, "mine")
+    one.__dict__.update(space=undecided, findings=History({Member(0): (Epoch(1, 1.0, 1.0, 0.3, even),)}, {}, 1))
+    assert f"with a joint weight of {weight:.3g}; equal weights would give {weight:.3g}." in summary(one)
 
 
 class TestJudgedOneByOne:

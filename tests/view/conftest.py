@@ -52,12 +52,25 @@ attention:
 head: {from: last, pool: 2}
 """
 
-SPACES = [*shipped_spaces(), "mixed", "branches"]
+# A rule that leaves one of four combinations out.
+CONSTRAINED = """
+version: 1
+name: constrained
+input: {channels: 3, size: 16}
+modules: {either: {choose: {three: conv, five: {op: conv, kernel: 5}}}}
+states:
+  a: {from: input, module: either}
+  b: {from: a, module: either}
+head: {from: b, pool: 2}
+constraints: [{at_least: 1, of: {a: five, b: five}}]
+"""
+
+SPACES = [*shipped_spaces(), "mixed", "branches", "constrained"]
 
 
 @cache
 def load(name):
-    own = {"mixed": MIXED, "branches": BRANCHES}
+    own = {"mixed": MIXED, "branches": BRANCHES, "constrained": CONSTRAINED}
     return SearchSpace.parse(own[name]) if name in own else SearchSpace.load(name)
 
 

@@ -68,6 +68,14 @@ def test_dropped_edges_do_not_count(load):
     assert found.joint[-1] == pytest.approx([genotype.weight for genotype in found.genotypes])
 
 
+@pytest.mark.parametrize(("name", "weight"), [("darts_cnn", 8**-16), ("constrained", 1 / 4), ("rcn", 1 / 56)])
+def test_equal_weights_give_what_an_undecided_search_does(load, name, weight):
+    space = load(name)
+    found = course(space, {name: np.full((1, 1, len(o)), 1 / len(o)) for name, o in space.decisions.items()})
+    assert found.equal == pytest.approx(weight)
+    assert found.joint[-1] == pytest.approx(found.equal)
+
+
 def test_the_best_genotype_settles_when_it_is_best_for_good(load):
     space = load("darts_cnn")  # whose best genotype is not each decision's heaviest option
     weights = searched(space, 1, 6)

@@ -117,6 +117,11 @@ class TestCourse:
                 assert any(len(line) == 10 and np.allclose(line, curve) for line in lines)
             assert f"top{index + 1} {found.joint[-1, index]:.2g}" in words(figure)
 
+    def test_a_dashed_line_where_equal_weights_put_them(self, searched):
+        figure = history_figure(*searched(1, 3, "darts_cnn"))
+        lines = [line.get_ydata() for line in panel(figure, "joint weight of the best").get_lines()]
+        assert any(len(line) == 2 and line == pytest.approx([8**-16] * 2, abs=0) for line in lines)
+
     def test_since_when_winners_are_the_same_is_marked_and_told(self, load, words):
         space = load("rcn")
         even = {name: np.full(len(o), 1 / len(o)) for name, o in space.decisions.items()}
