@@ -55,7 +55,7 @@ def test_a_grid_is_trained_but_for_what_is_impossible(small, alone):
             assert (entry.ours, entry.reason) == (None, reason)
         else:
             (score,) = load_run(planned.run_path(entry.setting)).result["scores"]
-            assert (entry.ours, [*entry.interval]) == (score["uar"], score["uar_interval"])
+            assert (entry.ours, entry.interval) == (score["uar"], score["uar_interval"])
     assert states(planned) == ["COMPLETE"] * 4 + ["PRUNED"] * 2
 
 
