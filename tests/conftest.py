@@ -9,14 +9,8 @@ from nas_mer.score import Predictions
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe, load_recipe
-from nas_mer.workers import cores
 
 SIZES = {"size": 16, "feature_maps": 4, "pool": 2}
-
-
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores: some tests wait for processes of their own."""
-    return cores() + 1
 
 
 def made(subjects=(("alpha", "s01"), ("alpha", "s02"), ("beta", "s01"), ("beta", "s02")), classes=CLASSES, size=16):
