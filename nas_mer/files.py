@@ -38,15 +38,21 @@ def replacing(path: Path) -> Iterator[Path]:
     nothing is left behind and what was at `path` stays.
     """
     path = path.absolute()  # a dot, too, has a name then
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(SCRATCH, f".{path.name}.", path.parent))
-    try:
-        fresh = scratch / path.name
+    with beside(path) as fresh:
         yield fresh
         fresh.lstat()  # before what it replaces is moved away
         if path.is_dir():
-            path.rename(scratch / f"{path.name}.replaced")
+            path.rename(fresh.with_name(f"{path.name}.replaced"))
         fresh.replace(path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder beside `path`; what is left there at the end is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(SCRATCH, f".{path.name}.", path.parent))
+    try:
+        yield scratch / path.name
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -76,7 +82,7 @@ def check_replaceable(path: Path, what: str, mark: str, own: Collection[str]) ->
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `replacing` left in a folder, and in those below it, when its process was killed."""
+    """Remove what `beside` left in a folder, and in those below it, when its process was killed."""
     for scratch in list(folder.rglob(f".*{SCRATCH}")):
         shutil.rmtree(scratch, ignore_errors=True)
 

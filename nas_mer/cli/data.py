@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,11 +70,10 @@ def data_synth(
         out.print(f"make maps of them with: nas-mer data prepare OUT {' '.join(parts)} {truth}", soft_wrap=True)
         return
     Dataset.check_place(folder)
+    given = {"size": size, "method": flow}
+    asked: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with progress_bar() as progress:
-        dataset = synth(
-            seed, subjects, clips, size or 60, "dis" if flow is None else flow,
-            lambda done, total: progress(done, total, "rendering"),
-        )  # fmt: skip
+        dataset = synth(seed, subjects, clips, progress=lambda done, total: progress(done, total, "rendering"), **asked)
     dataset.save(folder)
     print_dataset(dataset, folder)
 

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from nas_mer.cli.console import note, out
-from nas_mer.cli.options import GenotypeSpaceOption, SetOption, find_genotypes, parameters_of, run_and_genotype
+from nas_mer.cli.options import (
+    GenotypeSpaceOption,
+    SetOption,
+    find_genotypes,
+    parameters_of,
+    refuse_given,
+    run_and_genotype,
+)
 from nas_mer.errors import UserError
 
 app = typer.Typer()
@@ -59,13 +66,13 @@ def export(
         raise UserError(f"-o: --format {form} writes a {SUFFIXES[form]} file, found '{file}'")
     path, genotype = run_and_genotype(what)
     if (path / "run.json").is_file():
-        if extra := [option for option, value in {"--space": space, "--set": sets}.items() if value]:
-            raise UserError(f"{extra[0]}: the networks of a run have the space and sizes that they were trained with")
+        refuse_given(
+            {"--space": space, "--set": sets},
+            "the networks of a run have the space and sizes that they were trained with",
+        )
         model = model_of_run(load_run(path, "retrain"), genotype, seed, fold)
     else:
-        given = {"--seed": seed, "--fold": fold}
-        if chosen := [option for option, value in given.items() if value is not None]:
-            raise UserError(f"{chosen[0]}: chooses among the networks of a run, but '{what}' is no run")
+        refuse_given({"--seed": seed, "--fold": fold}, f"chooses among the networks of a run, but '{what}' is no run")
         ((built, found),) = find_genotypes(what, space, parameters_of(sets))
         model = model_of_genotype(built, found)
     for text in model.notes:

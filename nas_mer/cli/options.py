@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -132,6 +133,17 @@ def parameters_of(sets: list[str] | None) -> dict[str, int | float | bool]:
             raise UserError(f"--set: write NAME=VALUE with a number, true or false, found '{text}'")
         values[name.strip()] = parsed
     return values
+
+
+def refuse_given(options: Mapping[str, object], why: str) -> None:
+    """Refuse the first of some options, by their names, that is given: that is neither None nor an empty list.
+
+    Raises:
+        UserError: one is; it says why not.
+    """
+    for option, value in options.items():
+        if value is not None and value != []:
+            raise UserError(f"{option}: {why}")
 
 
 def databases_of(text: str | None) -> list[str] | None:

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_mer.cli.console import note, out, print_json
-from nas_mer.cli.options import BoxOption, JsonOption, box_of, run_and_genotype
-from nas_mer.errors import UserError
+from nas_mer.cli.options import BoxOption, JsonOption, box_of, refuse_given, run_and_genotype
 from nas_mer.words import plural
 
 app = typer.Typer()
@@ -69,9 +68,10 @@ def predict(
     )
     case = find_case(dataset, clip, how, crop or box is not None, rate)
     if case.fold is not None or case.frames is None:
-        given = {"--flow": flow, "--apex": apex, "--crop": crop or None, "--box": box, "--rate": rate}
-        if extra := [option for option, value in given.items() if value is not None]:
-            raise UserError(f"{extra[0]}: says how a map is made of frames, but '{clip}' has one already; leave it out")
+        refuse_given(
+            {"--flow": flow, "--apex": apex, "--crop": crop or None, "--box": box, "--rate": rate},
+            f"says how a map is made of frames, but '{clip}' has one already; leave it out",
+        )
     prediction = ask(found, case, name)
     if figure is not None:
         draw_prediction(found, prediction, figure)

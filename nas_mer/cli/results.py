@@ -18,6 +18,7 @@ from nas_mer.cli.options import (
     SetOption,
     find_genotypes,
     parameters_of,
+    refuse_given,
     run_and_genotype,
 )
 from nas_mer.errors import UserError
@@ -178,8 +179,8 @@ def graph(
     is_run = (path / "run.json").is_file()
     if view is not None and not is_run:
         raise UserError(f"{what}: --view {view} needs a run")
-    if is_run and (extra := [option for option, value in {"--space": space, "--set": sets}.items() if value]):
-        raise UserError(f"{extra[0]}: a run has a space and sizes of its own; leave it out")
+    if is_run:
+        refuse_given({"--space": space, "--set": sets}, "a run has a space and sizes of its own; leave it out")
     with Page(None if width is None else _inches(width), font.value).applied():
         if is_run:
             _draw_run(path, name, view, file)

@@ -23,7 +23,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -33,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.files import SCRATCH, Node, read_json, sweep, write_json, write_text
+from nas_mer.files import Node, beside, read_json, sweep, write_json, write_text
 from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
@@ -207,9 +206,7 @@ def create_run(path: Path, kind: Kind, config: ConfigT, fill: Callable[[Path], N
         raise taken
     created = datetime.now(UTC).replace(microsecond=0)
     about = {"command": ["nas-mer", *sys.argv[1:]], "versions": _versions(), "machine": _machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(SCRATCH, f".{path.name}.", path.parent) as scratch:
-        folder = Path(scratch) / path.name
+    with beside(path) as folder:
         folder.mkdir()
         fill(folder)
         value = {

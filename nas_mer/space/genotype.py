@@ -102,8 +102,7 @@ class Genotype:
 
         if (space := self._shipped()) is None:
             return None
-        figure = architecture_figure(space, genotype=space.completed(self))
-        return svg_of(figure, f"genotype-{self.digest}", f"genotype {self.label}")
+        return svg_of(architecture_figure(space, genotype=self), f"genotype-{self.digest}", f"genotype {self.label}")
 
     def _repr_html_(self) -> str | None:
         if self._shipped() is not None:

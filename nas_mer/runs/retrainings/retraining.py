@@ -256,11 +256,11 @@ def predictions(run: Run[RetrainConfig], begun: bool = True) -> list[Predictions
             failures.append(f"{place.genotype}, {about['failure']}")
         else:
             parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], logits.numpy()))
-    if failures and begun and not parts:
-        raise UserError(
-            f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
-        )
     if begun and not parts:
+        if failures:
+            raise UserError(
+                f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
+            )
         raise UserError(f"{run.path}: no network is trained yet; continue it with: nas-mer runs resume {run.path}")
     found = []
     for (genotype, seed), folds in parts.items():
@@ -314,8 +314,8 @@ def _is_searched(run: Run[RetrainConfig], name: str, folds: Iterable[str]) -> bo
     What a nested search found for a fold has not seen the fold's subject.
     """
     load = functools.cache(Genotype.load)
-    found = {fold: load(genotype_file(run, name, fold)) for fold in folds}
-    return any(one.rank is not None and not one.origin.endswith(f", fold {fold}") for fold, one in found.items())
+    found = ((fold, load(genotype_file(run, name, fold))) for fold in folds)
+    return any(one.rank is not None and not one.origin.endswith(f", fold {fold}") for fold, one in found)
 
 
 def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str, Any]:
