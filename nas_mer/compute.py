@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -23,7 +24,8 @@ class Compute:
     Attributes:
         workers: processes; one a core or a GPU if None.
         device: `auto` (all GPUs, or else the CPU), `cpu`, `cuda` (all GPUs) or `cuda:N`.
-        group: how many networks are trained as one program; None picks: one on a CPU, on a GPU as many as are quickest.
+        group: how many networks are trained as one program; None picks: one on a CPU; on a GPU as many as are quickest,
+            and of supernets all, if there are several GPUs an equal part on each.
         checkpoint_every: seconds between two checkpoints, at least; 0 keeps every epoch. None is every epoch of a
             search with a supernet, and every 10 seconds of a retraining, whose replicas take a few seconds each. In a
             choice and in a search that trains networks one by one trainings have none.
@@ -52,6 +54,10 @@ class Compute:
     def devices(self) -> list[torch.device]:
         """The devices of this machine that it means; it may lack the GPUs that a cluster has."""
         return devices("auto" if (self.engine, self.device) == ("ray", "cuda") else self.device)
+
+    def part(self, count: int) -> int:
+        """Return how many of some networks fall to each device of this machine."""
+        return math.ceil(count / len(self.devices))
 
     def check(self) -> None:
         """Check that what is to compute is there, before anything is made.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -55,6 +57,26 @@ def beside(path: Path) -> Iterator[Path]:
         yield scratch / path.name
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def held(path: Path, busy: str) -> Iterator[None]:
+    """Have a file or folder for this process alone until the block ends, or the process does, however it does.
+
+    It is locked by `flock`, of which other programs take no notice. Where a file system has no locks, nothing is.
+
+    Raises:
+        UserError: another process has it; `busy` is the message.
+    """
+    with ExitStack() as closing:
+        with suppress(OSError):
+            file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            closing.callback(os.close, file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(busy) from None
+        yield
 
 
 def check_replaceable(path: Path, what: str, mark: str, own: Collection[str]) -> None:
@@ -289,10 +311,9 @@ def read_yaml(path: Path) -> Node:
 def parse_yaml(text: str, file: str) -> Node:
     """Read YAML from text; `file` is the name that messages give. See `read_yaml`."""
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
+        root = _composed(text)
         lines: dict[Key, int] = {}
-        value = None if root is None else _construct(loader, root, (), lines, file)
+        value = None if root is None else _construct(_Loader(""), root, (), lines, file)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{file}{line}: not valid YAML: {error.problem}") from None
@@ -305,6 +326,12 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's idea of what plain words mean."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str) -> yaml.Node | None:
+    """Return the nodes of a text, which nobody changes. The same few spaces and recipes are read time and again."""
+    return _Loader(text).get_single_node()
 
 
 class _Dumper(yaml.SafeDumper):

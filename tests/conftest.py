@@ -1,7 +1,12 @@
 """What the tests of run folders and of the command line share: a tiny dataset, small sizes, quick recipes."""
 
+import os
+import sqlite3
+
 import numpy as np
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from nas_mer.data import CLASSES, Dataset, Sample
 from nas_mer.data.synthetic.releases import write_releases
@@ -9,6 +14,22 @@ from nas_mer.score import Predictions
 from nas_mer.search import load_search_recipe
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe, load_recipe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_waits_for_the_disk():
+    """No test cuts the power, and what a killed process has written is there without that."""
+
+    def relax(connection, record):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+    event.remove(Engine, "connect", relax)
+
 
 SIZES = {"size": 16, "feature_maps": 4, "pool": 2}
 

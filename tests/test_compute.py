@@ -52,6 +52,13 @@ class TestCompute:
         with pytest.raises(UserError, match="--device: must be auto, cpu, cuda or cuda:N, found 'tpu'"):
             Compute(device="tpu")
 
+    @pytest.mark.parametrize(
+        ("count", "device", "parts"), [(0, "auto", [1, 4, 9]), (3, "auto", [1, 2, 3]), (3, "cuda:1", [1, 4, 9])]
+    )
+    def test_each_device_has_its_part(self, gpus, count, device, parts):
+        gpus(count)
+        assert [Compute(device=device).part(networks) for networks in (1, 4, 9)] == parts
+
     def test_it_may_be_sent_to_another_process(self):
         compute = Compute(2, "cpu", 3, 60.0)
         assert pickle.loads(pickle.dumps(compute)) == compute

@@ -12,6 +12,7 @@ from nas_mer.files import (
     SCRATCH,
     check_replaceable,
     describe,
+    held,
     key_path,
     parse_yaml,
     read_json,
@@ -403,3 +404,23 @@ def test_words_for_messages():
     assert describe(None) == "nothing"
     assert describe({}) == "a mapping with no keys"
     assert describe([1, 2]) == "a list of 2"
+
+
+class TestHeld:
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_by_one_at_a_time(self, tmp_path, kind):
+        path = tmp_path / "it"
+        path.mkdir() if kind == "folder" else path.touch()
+        for _ in range(2):
+            with held(path, "busy"), pytest.raises(UserError, match="busy"), held(path, "busy"):
+                raise AssertionError("two have it")
+
+    def test_an_error_frees_it(self, tmp_path):
+        with pytest.raises(OSError, match="else"), held(tmp_path, "busy"):
+            raise OSError("something else")
+        with held(tmp_path, "busy"):
+            pass
+
+    def test_what_cannot_be_locked_is_not(self, tmp_path):
+        with held(tmp_path / "gone", "busy"), held(tmp_path / "gone", "busy"):
+            assert not (tmp_path / "gone").exists()

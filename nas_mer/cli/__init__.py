@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from nas_mer import __version__
@@ -40,6 +41,12 @@ def main() -> None:
         app(prog_name="nas-mer")
     except UserError as error:
         say("error", "red", str(error))
+        sys.exit(2)
+    except torch.OutOfMemoryError as error:
+        say("error", "red", f"the device has too little memory ({error}); train fewer networks together: --group N")
+        sys.exit(2)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        say("error", "red", f"{error.filename}: {error.strerror}")
         sys.exit(2)
     except OSError as error:
         full = disk_is_full(error)

@@ -89,7 +89,8 @@ GroupOption = Annotated[
     int | None,
     typer.Option(
         "--group", min=1, metavar="N",
-        help="How many networks are trained as one program. [default: 1 on a CPU, the quickest number on a GPU]",
+        help="How many networks are trained as one program. [default: 1 on a CPU; on a GPU the quickest number, "
+        "of supernets all]",
     ),
 ]  # fmt: skip
 CheckpointOption = Annotated[
@@ -203,6 +204,21 @@ def find_nested(name: str, parameters: dict[str, int | float | bool]) -> Any:
     if parameters:
         raise UserError("--set: what was found for each fold is retrained at the sizes that it was found at")
     return chosen_of(run) if run.kind == "choose" else nested_of(run)
+
+
+def refuse_tuned(name: str) -> None:
+    """Refuse a search run that has tuned the recipe along with its genotypes, where one recipe is meant for all.
+
+    Raises:
+        UserError: it is one.
+    """
+    path = Path(name)
+    if (path / "recipes").is_dir():
+        first = Path("genotypes") / "top1.yaml", Path("recipes") / "top1.yaml"
+        raise UserError(
+            f"{name}: has tuned the recipe, so that each genotype has its own; retrain one by it, as in: nas-mer "
+            f"retrain {path / first[0]} --recipe {path / first[1]}; or name one recipe for all by --recipe"
+        )
 
 
 def find_genotypes(

@@ -72,6 +72,10 @@ def predict(
             {"--flow": flow, "--apex": apex, "--crop": crop or None, "--box": box, "--rate": rate},
             f"says how a map is made of frames, but '{clip}' has one already; leave it out",
         )
+    if not case.spotted:
+        refuse_given({"--apex": apex}, f"is for a clip whose apex is not known, but '{clip}' tells it; leave it out")
+    if how.magnify == 1:
+        refuse_given({"--rate": rate}, f"is for magnified motion, but that of '{dataset.name}' is as it was filmed")
     prediction = ask(found, case, name)
     if figure is not None:
         draw_prediction(found, prediction, figure)

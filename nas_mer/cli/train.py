@@ -46,6 +46,8 @@ from nas_mer.cli.options import (
     find_nested,
     parameters_of,
     recipe_of,
+    refuse_given,
+    refuse_tuned,
 )
 from nas_mer.errors import UserError
 from nas_mer.seeds import read_seeds
@@ -239,6 +241,8 @@ def choose(
     for name in genotypes:
         if find_nested(name, {}):
             raise UserError(f"{name}: has a genotype for each fold already; score it with: nas-mer retrain {name}")
+        if not recipes:
+            refuse_tuned(name)
         found += find_genotypes(name, space, parameters)
     files = {Path(recipe).stem: recipe for recipe in recipes or ["default"]}
     if len(files) < len(recipes or [0]):
@@ -261,9 +265,12 @@ def retrain(
     ],
     data: DatasetOption,
     recipe: Annotated[
-        str,
-        typer.Option(help="A recipe: a YAML file, default or paper; what was chosen has its own.", metavar="RECIPE"),
-    ] = "default",
+        str | None,
+        typer.Option(
+            help="A recipe: a YAML file, default or paper; what was chosen has its own. [default: default]",
+            metavar="RECIPE",
+        ),
+    ] = None,
     epochs: EpochsOption = None,
     databases: DatabasesOption = None,
     seeds: SeedsOption = "1",
@@ -293,8 +300,11 @@ def retrain(
     for name in genotypes:
         if name not in DESCRIPTORS:
             nested = find_nested(name, parameters)
+            if not (nested or recipe):
+                refuse_tuned(name)
             found += [nested] if nested else find_genotypes(name, space, parameters)
-    chosen = recipe_of(recipe, epochs)
+    _refuse_useless(found, {"--recipe": recipe, "--epochs": epochs}, {"--space": space})
+    chosen = recipe_of(recipe or "default", epochs)
     names = [one[1].label if isinstance(one, tuple) else one.name for one in found] + [one.kind for one in descriptors]
     path = run_out or new_run_path("retrain", "-".join(names)[:60])
     compute = Compute(workers, device, group, checkpoint_every, engine.value)
@@ -304,3 +314,17 @@ def retrain(
             descriptors,
         )  # fmt: skip
     print_json(run.result) if as_json else print_scores([run])
+
+
+def _refuse_useless(found: list[Any], recipes: dict[str, object], spaces: dict[str, object]) -> None:
+    """Refuse options that nothing of what is to be retrained depends on: those of recipes, and of spaces.
+
+    Raises:
+        UserError: one is given.
+    """
+    single = [one for one in found if isinstance(one, tuple)]
+    chosen = [choice for one in found if not isinstance(one, tuple) for choice in one.folds.values()]
+    if not single and all(choice.recipe for choice in chosen):
+        refuse_given(recipes, "nothing here is trained by it; what was chosen has its recipes, a descriptor needs none")
+    if not single:
+        refuse_given(spaces, "nothing here is looked up in it; it is for names and files of genotypes")

@@ -25,11 +25,13 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import GridSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from nas_mer.compute import Compute
 from nas_mer.data import Dataset, loso_folds
 from nas_mer.errors import UserError
+from nas_mer.files import held
 from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.reproduce.experiments import EXPERIMENTS, Experiment, Setting
 from nas_mer.runs import Progress, load_run, resume, retrain
@@ -160,14 +162,17 @@ def train(
         progress: told of every epoch; its unit is one setting.
 
     Raises:
-        UserError: the folder was begun with other arguments, or what is to compute is not there.
+        UserError: the folder was begun with other arguments, another process trains in it, or what is to compute is
+            not there.
     """
     compute.check()
     grid = {name: CategoricalDistribution(labels) for name, labels in plan.experiment.grid.items()}
     sampler = _Grid(plan.experiment.grid, seed=0)
     total = len({setting for _, setting, _, _ in plan.experiment.entries()})
     outcomes = {setting: Outcome(reason=reason) for setting, reason in plan.impossible.items()}
-    with _study(plan, sampler) as study:
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    busy = f"{plan.folder}: is being trained by another process; wait for its end, or stop it first"
+    with held(plan.folder, busy), _study(plan, sampler) as study:
         for trial in study.get_trials(states=[TrialState.COMPLETE, TrialState.FAIL]):
             setting = plan.experiment.setting(trial.params)
             outcomes[setting] = _outcome(plan, setting, trial.value)
@@ -194,10 +199,9 @@ def _study(plan: Plan, sampler: GridSampler) -> Iterator[optuna.Study]:
         UserError: it was begun with other arguments, or is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    plan.folder.mkdir(parents=True, exist_ok=True)
     file = plan.folder / _STUDY
     try:
-        storage = RDBStorage(f"sqlite:///{file}")
+        storage = RDBStorage(URL.create("sqlite", database=str(file)).render_as_string())
     except DatabaseError as error:
         raise UserError(f"{file}: not readable as a study ({error.orig}); choose another --out") from None
     try:

@@ -10,7 +10,6 @@ computes a run (`by_one_process`).
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
@@ -19,7 +18,6 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.files import Node, beside, read_json, sweep, write_json, write_text
+from nas_mer.files import Node, beside, held, read_json, sweep, write_json, write_text
 from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps
@@ -255,16 +253,8 @@ def by_one_process(
 
     @functools.wraps(go_on)
     def alone(run: Run[ConfigT], /, *args: P.args, **kwargs: P.kwargs) -> Run[ConfigT]:
-        with ExitStack() as held:
-            try:
-                file = held.enter_context((run.path / "run.json").open("r+b"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{run.path}: is being computed by another process; wait for its end, or stop it first"
-                ) from None
-            except OSError:
-                pass  # a file system without locks, or one that is not to be written to
+        busy = f"{run.path}: is being computed by another process; wait for its end, or stop it first"
+        with held(run.path / "run.json", busy):
             sweep(run.path)
             return run if run.finished else go_on(run, *args, **kwargs)
 
@@ -273,7 +263,7 @@ def by_one_process(
 
 def new_run_path(kind: Kind, what: str, folder: Path = Path("runs")) -> Path:
     """Return a path for a new run, with the time and what it is about in its name."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]  # milliseconds: a script may start two at once
     return folder / f"{stamp}-{kind}-{what}"
 
 

@@ -141,6 +141,7 @@ class Case:
         label: the true class, or None.
         fold: the fold in which its subject was held out, if it is the dataset's; the others have seen it.
         origin: how its map was made.
+        spotted: whether its apex was looked for.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Case:
     label: str | None = None
     fold: str | None = None
     origin: str = "of the dataset"
+    spotted: bool = False
 
 
 def find_case(dataset: Dataset, clip: str, how: Preparation, raw: bool = False, rate: float | None = None) -> Case:
@@ -185,7 +187,8 @@ def find_case(dataset: Dataset, clip: str, how: Preparation, raw: bool = False, 
     if not is_told(dataset):
         origin += "; the dataset's maps do not tell how they were made, so that this is an assumption"
     frames = np.stack([thumbnail(frame) for frame in pair.frames])
-    return Case(footage.name, in_form_of(dataset, flow_map), dataset.u_mirror, frames, origin=origin)
+    flow_map = in_form_of(dataset, flow_map)
+    return Case(footage.name, flow_map, dataset.u_mirror, frames, origin=origin, spotted=footage.apex is None)
 
 
 def _own_case(dataset: Dataset, index: int) -> Case:

@@ -106,7 +106,8 @@ def _tasks(
     for (epoch, recipe, *_), keys in groups.items():
         replicas = [trainings[key].replica for key in keys]
         form = trainings[keys[0]].form
-        together = compute.group or quickest_group(replicas, inputs[form], recipe, compute.devices[0])
+        most = replicas[: compute.part(len(replicas))]
+        together = compute.group or quickest_group(most, inputs[form], recipe, compute.devices[0])
         for start in range(0, len(keys), together):
             members = tuple(keys[start : start + together])
             known = tuple(states[key] for key in members) if epoch else None

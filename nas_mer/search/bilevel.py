@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas_mer.search.cost import Cost
+from nas_mer.search.cost import LOOK, Cost
 from nas_mer.search.hessian import dominant_eigenvalues
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
 from nas_mer.search.recipe import SearchRecipe
@@ -52,12 +52,15 @@ class BilevelSearch(Supernets):
 
     @classmethod
     def cost(cls, space: SearchSpace, recipe: SearchRecipe, replica: SearchReplica) -> Cost:
-        """Return what a search costs: a weight step and an alpha step in turn, and the Hessian's rows."""
-        steps, batch, _, valid_batch = replica.alike(recipe)
-        samples = steps * (batch + PASSES[recipe.order] * valid_batch)
-        if recipe.early_stopping:
-            samples += 2 * sum(map(len, space.decisions.values())) * valid_batch
-        return Cost(samples)
+        """Return what a search costs: a weight step and an alpha step in turn, and the Hessian's rows.
+
+        While the alphas stay, their half is looked at instead.
+        """
+        steps, batch, valid_steps, valid_batch = replica.alike(recipe)
+        rows = 2 * sum(map(len, space.decisions.values())) * valid_batch if recipe.early_stopping else 0
+        weights, alphas = steps * batch, steps * PASSES[recipe.order] * valid_batch
+        look = valid_steps * valid_batch * LOOK
+        return Cost(weights + alphas + rows, warm_up=recipe.warm_up, warming=weights + look + rows)
 
     def run_epoch(self) -> dict[int, Epoch]:
         """Search for one epoch; return what it left, by place, of each replica that did not fail in it."""

@@ -40,18 +40,26 @@ class Cost:
     Attributes:
         each: an epoch.
         once: what comes after the last epoch.
+        warm_up: how many epochs at the start cost another number.
+        warming: each of these.
     """
 
     each: float
     once: float = 0.0
+    warm_up: int = 0
+    warming: float = 0.0
 
     def of(self, epochs: int) -> float:
         """Return the cost of a search of some epochs."""
-        return epochs * self.each + self.once
+        first = min(epochs, self.warm_up)
+        return first * self.warming + (epochs - first) * self.each + self.once
 
     def epochs(self, most: float) -> int:
         """Return how many epochs some samples are enough for; less than 1 if they are enough for none."""
-        return int((most - self.once) / self.each)
+        left = most - self.of(self.warm_up)
+        if left < 0 and self.warm_up:
+            return int((most - self.once) / self.warming)
+        return self.warm_up + int(left / self.each)
 
 
 def training_steps(recipe: Recipe, train: int, valid: int) -> float:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas_mer.space import Genotype
+from nas_mer.search.trials import Networks
+from nas_mer.space import Genotype, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,12 @@ def verdict(options: Sequence[str], weights: np.ndarray) -> Verdict:
     )
 
 
-def overlap(tops: Sequence[Sequence[Genotype]]) -> float | None:
-    """Return how stable the top-k is over searches: the mean Jaccard index of every two's sets, None for one search."""
-    sets = [{genotype.digest for genotype in top} for top in tops]
+def overlap(space: SearchSpace, tops: Sequence[Sequence[Genotype]]) -> float | None:
+    """Return how stable the top-k is over searches: the mean Jaccard index of every two's sets, None for one search.
+
+    Isomorphic genotypes of the same sizes are one network.
+    """
+    networks = Networks(space)
+    sets = [{networks.number(one.choices, one.parameters, {}) for one in top} for top in tops]
     pairs = list(itertools.combinations(sets, 2))
     return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else None

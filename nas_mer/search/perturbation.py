@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ class PerturbationSearch(BilevelSearch):
         steps, batch, valid_steps, valid_batch = replica.alike(recipe)
         looks = sum(map(len, space.decisions.values())) + recipe.tuning * len(space.decisions)
         samples = len(space.decisions) * recipe.tuning * steps * batch + looks * valid_steps * valid_batch * LOOK
-        return Cost(super().cost(space, recipe, replica).each, samples)
+        return replace(super().cost(space, recipe, replica), once=samples)
 
     def run_epoch(self) -> dict[int, Epoch]:
         """Search for one epoch; the first of a decision's begins with making it."""

@@ -124,6 +124,11 @@ class SearchSpace:
         return {"size": self.graph.shapes[INPUT].height, **self.parameters}
 
     @property
+    def described(self) -> str:
+        """What tells it from others, and its sizes, in words."""
+        return ", ".join([f"{self.name} ({self.hash})", *(f"{name} {value}" for name, value in self.sizes.items())])
+
+    @property
     def written(self) -> Parameters:
         """The sizes that its file gives."""
         return {"size": self.root.value["input"]["size"], **self.root.value.get("parameters", {})}

@@ -65,12 +65,16 @@ class Searched:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What was asked for otherwise than the strategy's default recipe has it, by key."""
+        """What was asked for otherwise than the strategy's default recipe and objective have it, by key."""
         strategy, config = strategy_of(self.run), self.run.config
         default = dict(strategy.accept(strategy.load("default")).leaves())
         asked = dict(config.recipe.leaves())
         changed = {key: value for key, value in asked.items() if key not in default or default[key] != value}
-        return changed | ({} if config.trials is None else {"trials": config.trials})
+        if config.trials is not None:
+            changed["trials"] = config.trials
+        if config.objectives != ("uar",):
+            changed["objectives"] = ", ".join(config.objectives)
+        return changed
 
     @cached_property
     def members(self) -> dict[int, list[Member]]:
@@ -178,8 +182,8 @@ def _unlike(run: Run[SearchConfig], space: SearchSpace, table: Benchmark) -> Ite
     """Iterate over what a run has searched and a table is not of."""
     if (space.hash, space.sizes) != (table.space.hash, table.space.sizes):
         yield (
-            f"{run.path}: has searched {_described(space)}, but the table {table.name} is of "
-            f"{_described(table.space)}; name the table of what was searched by --table, or search what the table is of"
+            f"{run.path}: has searched {space.described}, but the table {table.name} is of "
+            f"{table.space.described}; name the table of what was searched by --table, or search what the table is of"
         )
     if run.config.tune:
         tuned = listed(axis.name for axis in run.config.tune)
@@ -193,7 +197,3 @@ def _unlike(run: Run[SearchConfig], space: SearchSpace, table: Benchmark) -> Ite
             f"{run.path}: has searched on '{ours.name}' ({ours.fingerprint}), but the table {table.name} is of "
             f"'{theirs.name}' ({theirs.fingerprint}); a study needs the same samples in both"
         )
-
-
-def _described(space: SearchSpace) -> str:
-    return ", ".join([f"{space.name} ({space.hash})", *(f"{name} {value}" for name, value in space.sizes.items())])

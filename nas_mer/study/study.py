@@ -315,7 +315,7 @@ def outcome(ranking: Ranking, table: Benchmark, steps: float, training: float) -
         training: what it costs random search to train one network.
     """
     means = table.uar.mean(axis=1)
-    first, draws = ranking.places[:1], min(int(steps / training), len(means))
+    first, draws = ranking.places[:1], min(int(steps / training + 1e-6), len(means))  # for the rounding of the sum
     return Outcome(
         judged=len(ranking.places),
         tau=tau(ranking.values, means[ranking.places]),

@@ -122,30 +122,35 @@ def pack(sources: Sequence[Source], name: str, partial: bool = False) -> Benchma
     if not found:
         raise UserError(f"{where}: no network is trained on all folds yet; continue with: nas-mer runs resume RUN")
     seeds = _fullest_seeds(found) if partial else tuple(sorted({seed for _, seed in found}))
-    rows, lacking, unmet = [], [], {number for number, _ in found}
+    rows, lacking = dict[int, Mapping[str, str]](), list[str]()
     for genotype, number in _distinct(space, distinct):
-        unmet.discard(number)
         if gone := [seed for seed in seeds if (number, seed) not in found]:
             lacking.append(f"{name_of(space, genotype.choices)} with seed {listed(gone)}")
         else:
-            rows.append((genotype, number))
-        if not unmet and len(lacking) >= NAMED:
+            rows[number] = genotype.choices
+        if len(lacking) >= NAMED:
             break
     if lacking and not partial:
-        raise UserError(
-            f"{where}: without networks of {space.name} that its table needs, such as {'; '.join(lacking[:NAMED])}"
-        )
+        raise UserError(f"{where}: without networks of {space.name} that its table needs, such as {'; '.join(lacking)}")
+    if lacking:  # the space may be too large to go through for those that are left
+
+        def place(one: tuple[int, Mapping[str, str]]) -> list[int]:
+            return [options.index(one[1][name]) for name, options in space.decisions.items()]
+
+        left = {number: one.choices for (number, _), one in found.items() if number not in rows}
+        whole = {number: choices for number, choices in left.items() if all((number, seed) in found for seed in seeds)}
+        rows |= dict(sorted(whole.items(), key=place))
 
     about = first.about.model_copy(
         update={
             "seeds": seeds,
-            "genotypes": tuple(dict(genotype.choices) for genotype, _ in rows),
+            "genotypes": tuple(map(dict, rows.values())),
             "partial": bool(lacking),
             "versions": _joined([one.about.versions for one in opened]),
             "command": _command(space, first.about, seeds),
         }
     )
-    trained = [[found[number, seed] for seed in seeds] for _, number in rows]
+    trained = [[found[number, seed] for seed in seeds] for number in rows]
     with np.errstate(over="ignore"):  # what is too great becomes infinite, which a table refuses
         logits = np.stack([[one.logits.astype(np.float16) for one in row] for row in trained])
     predicted = np.stack([[one.predicted.astype(np.uint8) for one in row] for row in trained])
@@ -259,7 +264,7 @@ def _of_run(run: Run[RetrainConfig], partial: bool) -> _Source:
     spaces = {}
     for name in examples.values():
         space, _ = load_genotype(files[name])
-        spaces[_described(space)] = name, space
+        spaces[space.described] = name, space
     if len(spaces) > 1:
         found = "; ".join(f"{name} of {described}" for described, (name, _) in spaces.items())
         raise UserError(f"{run.path}: a table has one space at one size, found {found}")
@@ -309,17 +314,12 @@ def _check_alike(where: str, ours: Mapping[str, Any], other: _Source) -> None:
 def _asked(space: SearchSpace, about: About) -> dict[str, Any]:
     """Return what the networks of a table have in common."""
     return {
-        "space": _described(space),
+        "space": space.described,
         "dataset fingerprint": about.dataset.fingerprint,
         "classes": listed(about.classes),
         "protocol": about.protocol,
         **{f"recipe.{key}": value for key, value in about.recipe.leaves()},
     }
-
-
-def _described(space: SearchSpace) -> str:
-    """Return what tells a space from others, and its sizes."""
-    return ", ".join([f"{space.name} {space.hash}", *(f"{name} {value}" for name, value in space.sizes.items())])
 
 
 def _trained(

@@ -61,7 +61,7 @@ def quickest_group(replicas: Sequence[Replica], inputs: Inputs, recipe: Recipe, 
     One on a CPU: there grouped convolutions take about twice as long (`docs/speed.md`). Elsewhere an epoch is measured
     of all of them, then of half as many, and so on, as long as there is too little memory or fewer are quicker.
     """
-    if device.type == "cpu":
+    if device.type == "cpu" or len(replicas) == 1:
         return 1
     inputs, best, size = inputs.to(device), (math.inf, 1), len(replicas)
     while size >= 1:

@@ -1,12 +1,22 @@
 """What the tests of commands share: how a command is run, and two small runs made by commands."""
 
+import functools
 import sys
 
 import pytest
+import typer
 
 from nas_mer import cli
 
 QUICK = ("--set", "size=16", "--set", "feature_maps=4", "--set", "pool=2", "--epochs", "1", "--workers", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _commands_are_built_once():
+    """Each call would build all of them anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def chosen(run_all, tiny, recipes, tmp_path_factory):
     few = ("--data", tiny, "--workers", "1")
     run_all(
         ["choose", "rcn", "--recipe", short, "--recipe", long, *few, *SIZES, "--groups", "3", "--out", folder / "c"],
-        ["retrain", folder / "c", *few, "--recipe", short, "--seeds", "2", "--out", folder / "l"],
+        ["retrain", folder / "c", *few, "--seeds", "2", "--out", folder / "l"],
     )
     return folder
 
@@ -85,6 +85,20 @@ def test_refused(refused, chosen, tiny, tmp_path, recipes):
         "graph", chosen / "c", "-o", tmp_path / "a.svg"
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "options", "message"),
+    [
+        (["c"], ["--epochs", "2"], "--epochs: nothing here is trained by it; what was chosen has its recipes"),
+        (["c", "lbp-top"], ["--recipe", "paper"], "--recipe: nothing here is trained by it"),
+        (["lbp-top"], ["--recipe", "paper"], "--recipe: nothing here is trained by it"),
+        (["c"], ["--space", "rcn.yaml"], "--space: nothing here is looked up in it; it is for names and files of"),
+    ],
+)
+def test_what_nothing_depends_on_is_refused(refused, chosen, tiny, tmp_path, named, options, message):
+    what = [chosen / name if (chosen / name).exists() else name for name in named]
+    assert message in refused("retrain", *what, "--data", tiny, *options, "--out", tmp_path / "run")
 
 
 class TestAveragedSeeds:

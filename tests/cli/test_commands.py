@@ -17,6 +17,7 @@ import pytest
 
 from nas_mer import __version__
 from nas_mer.data import CLASSES, Dataset
+from nas_mer.data.synthetic import releases
 from nas_mer.runs import load_run, predictions
 from nas_mer.space import json_schema, shipped_spaces
 from nas_mer.space.ops import OPS, OPS_FILES
@@ -457,6 +458,8 @@ class TestPrepare:
         assert (status, "error: no space left on the disk" in err) == (2, True)
 
     def test_synth_writes_frames(self, done, tmp_path, monkeypatch):
+        for release in releases._RELEASES:
+            monkeypatch.setattr(release, "lengths", (10, 13))
         told = done("data", "synth", tmp_path / "filmed", "--frames", "--subjects", 2, "--clips", 3, "--workers", 1)
         assert re.match(rf"{tmp_path / 'filmed'}: \d+ clips of made-up people, with the truth about them\n", told)
         assert f"--samm {tmp_path / 'filmed' / 'SAMM'} --ground-truth" in told
@@ -755,6 +758,14 @@ class TestStopped:
         status, out, _ = nas_mer("runs", "show", tmp_path / "s")
         assert status == 0
         assert f"not finished; continue it with: nas-mer runs resume {tmp_path / 's'}" in out
+
+
+class TestPaths:
+    def test_nothing_can_be_made_in_a_file(self, refused, tiny, tmp_path):
+        (tmp_path / "file").touch()
+        made = ("space", "show", "rcn"), ("search", "rcn", "--data", tiny, *QUICK)
+        assert refused("graph", "rcn", "-o", tmp_path / "file" / "rcn.svg") == f"{tmp_path / 'file'}: File exists\n"
+        assert refused(*made[1], "--out", tmp_path / "file" / "run") == f"{tmp_path / 'file'}: File exists\n"
 
 
 class TestDisk:

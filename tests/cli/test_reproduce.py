@@ -57,7 +57,7 @@ class TestRefused:
         assert "t4: was begun with seeds 1, not 2; give the same arguments to go on" in message
 
     def test_another_folder(self, refused, reproduced):
-        message = refused("reproduce", "fig1", "--data", reproduced / "data", "--out", reproduced / "data")
+        message = refused("reproduce", "table4", "--data", reproduced / "data", *QUICK, "--out", reproduced / "data")
         assert message == f"{reproduced / 'data'}: exists and holds no reproduction; choose another --out\n"
 
     def test_no_dataset(self, refused, tmp_path):

@@ -17,7 +17,7 @@ def quick(tiny, tmp_path, monkeypatch):
     return ("search", "rcn", "--data", tiny, *sizes, *run)
 
 
-def test_tuned_sizes_are_retrained_by_naming_the_run(done, nas_mer, quick, tiny, tmp_path):
+def test_tuned_sizes_are_retrained_by_naming_the_run(done, nas_mer, refused, quick, tiny, tmp_path):
     tune = ("--tune", "feature_maps=3,4", "--tune", "optimizer.learning_rate=1e-3..1e-2")
     told = done(*quick, *tune, "--objectives", "uar,flops")
     assert "beaten by none in all of uar, flops:" in told
@@ -25,6 +25,9 @@ def test_tuned_sizes_are_retrained_by_naming_the_run(done, nas_mer, quick, tiny,
     assert f"retrain {tmp_path / 's' / 'genotypes' / 'top1.yaml'} --recipe {recipe} --data ..." in told
     done("graph", tmp_path / "s", "--view", "pareto", "-o", tmp_path / "front.png")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    message = refused("retrain", tmp_path / "s", "--data", tiny)
+    assert message.startswith(f"{tmp_path / 's'}: has tuned the recipe, so that each genotype has its own; ")
+    assert "or name one recipe for all by --recipe" in refused("choose", tmp_path / "s", "--data", tiny)
     best = json.loads((tmp_path / "s" / "result.json").read_text())["trials"][0]
     told = ("retrain", tmp_path / "s", "--data", tiny, "--recipe", recipe, "--workers", "1", "--out", tmp_path / "r")
     assert nas_mer(*told)[0] == 0

@@ -77,7 +77,7 @@ def unchanged(tensors, before):
     return all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_each_network_of_a_stack_is_as_it_is_alone(name, count):
     """In training: logits, gradients of all that goes in, and running statistics, over two steps."""

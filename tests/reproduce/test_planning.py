@@ -93,6 +93,17 @@ def test_what_is_finished_stays_and_what_was_interrupted_goes_on(small, alone, c
     assert ours(reproduce(planned, alone, stop_at(0))) == ours(whole)  # with nothing left to train
 
 
+def test_one_process_at_a_time(small, alone):
+    """Another would train what this one is at anew, and delete what this one has of it."""
+    planned = small(quick=True)
+    training = train(planned, alone)
+    next(training)
+    with pytest.raises(UserError, match="is being trained by another process; wait for its end, or stop it first"):
+        next(train(planned, alone))
+    training.close()
+    next(train(planned, alone))
+
+
 def test_a_kill_between_the_end_of_a_run_and_the_study(small, alone, content, monkeypatch):
     planned = small(quick=True)
     with monkeypatch.context() as patch:

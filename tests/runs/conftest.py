@@ -53,7 +53,7 @@ def stopping():
 def forked():
     """Start processes with what they import loaded already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nas_mer.runs"])
+    context.set_forkserver_preload(["nas_mer.runs", "optuna.storages", "sqlalchemy.dialects.sqlite"])
     first = context.Process(target=int)  # waits for the imports
     first.start()
     first.join()
@@ -89,18 +89,15 @@ def killed(forked):
 def hunted(forked):
     """Kill a run that was begun at random moments from its beginning to its end, until that has happened often enough.
 
-    It is resumed after every kill. Whenever it is finished, `check(run)` is called and it starts again from where it
-    was at first. `done(run)` says how much it holds: a kill may not make that less.
+    `whole` is the same run uninterrupted, which tells how long it takes. A run is resumed after every kill. Whenever
+    it is finished, `check(run)` is called and it starts again from where it was at first. `done(run)` says how much it
+    holds: a kill may not make that less.
     """
 
-    def hunt(run, times, check, done, seed=0):
+    def hunt(run, whole, times, check, done, seed=0):
         rng, fresh = random.Random(seed), run.path.with_name("fresh")
         shutil.copytree(run.path, fresh)
-        started = time.monotonic()
-        process = forked(target=resume, args=(run.path, ALONE))
-        process.start()
-        process.join()
-        whole = time.monotonic() - started
+        begun, ended = ((whole.path / name).stat().st_mtime for name in ("run.json", "result.json"))
         kills, before = 0, 0
         while kills < times:
             if load_run(run.path).finished:
@@ -110,7 +107,7 @@ def hunted(forked):
                 before = done(run)
             process = forked(target=resume, args=(run.path, ALONE))
             process.start()
-            process.join(rng.uniform(0, whole))
+            process.join(rng.uniform(0, 0.3 + ended - begun))
             process.kill()
             process.join()
             assert process.exitcode in (0, -signal.SIGKILL)

@@ -104,9 +104,9 @@ def row(tensors, number):
 # --- who changes what ---
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("relaxation", ["softmax", "gumbel"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("order", "relaxation", "count"), [*itertools.product(ORDERS, ["softmax"], [1, 2]), ("second", "gumbel", 2)]
+)
 def test_a_step_changes_its_own_side_only(start, replica, order, relaxation, count):
     search = start(*map(replica, range(count)), order=order, relaxation=relaxation)
     search.run_epoch()  # moments and running statistics are there
@@ -174,9 +174,7 @@ def test_samples_in_neither_half_have_no_say(start, data, normalise):
 # --- the steps, against torch's own optimisers on an ordinary module ---
 
 
-@pytest.mark.parametrize(
-    ("momentum", "nesterov", "count"), [(0.0, False, 1), (0.9, False, 2), (0.9, True, 1), (0.9, True, 2)]
-)
+@pytest.mark.parametrize(("momentum", "nesterov", "count"), [(0.0, False, 1), (0.9, False, 2), (0.9, True, 2)])
 @pytest.mark.usefixtures("float64")
 def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
     start, data, replica, momentum, nesterov, count
@@ -191,18 +189,20 @@ def test_exact_is_the_derivative_of_the_loss_after_a_step_of_the_optimiser(
         search.weight_optimizer.moments = {k: torch.randn_like(m) for k, m in search.weight_optimizer.moments.items()}
     maps, labels, last = data.maps.double(), data.labels, count - 1
     moments, network = row(search.weight_optimizer.moments, last), supernet(search, last)
+    start_state = copy.deepcopy(network.state_dict())
 
     def value(alphas):
-        moved = copy.deepcopy(network, {id(space.graph): space.graph})
+        network.load_state_dict(start_state)
+        network.zero_grad()
         mixture = {name: alpha.softmax(0) for name, alpha in alphas.items()}
-        sgd = torch.optim.SGD(moved.parameters(), 0.1, momentum, weight_decay=0.01, nesterov=nesterov)
-        for name, parameter in moved.named_parameters():
+        sgd = torch.optim.SGD(network.parameters(), 0.1, momentum, weight_decay=0.01, nesterov=nesterov)
+        for name, parameter in network.named_parameters():
             if momentum:
                 sgd.state[parameter]["momentum_buffer"] = moments[name].clone()
-        F.cross_entropy(moved(maps[train[last]], mixture), labels[train[last]]).backward()
+        F.cross_entropy(network(maps[train[last]], mixture), labels[train[last]]).backward()
         sgd.step()
         with torch.no_grad():
-            return F.cross_entropy(moved(maps[valid[last]], mixture), labels[valid[last]]).item()
+            return F.cross_entropy(network(maps[valid[last]], mixture), labels[valid[last]]).item()
 
     found = search.hypergradient(train, valid, 0.1, draws(search)[1])
     for (decision, alpha), gradient in zip(search.alphas.items(), found, strict=True):
@@ -464,8 +464,7 @@ def close(found, expected):
             assert weights == pytest.approx(other.weights[decision], rel=1e-7)
 
 
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("order", "relaxation"), zip(itertools.cycle(ORDERS), RELAXATIONS, strict=False))
 @pytest.mark.usefixtures("float64")
 def test_a_search_is_the_same_whichever_run_beside_it(start, replica, order, relaxation):
     settings = {"order": order, "relaxation": relaxation, "weights": MILD, "noise": 0.1, "normalise": "standardise"}
@@ -561,10 +560,11 @@ def test_searches_are_alike_that_take_as_many_steps_of_as_many_samples(weights, 
 @pytest.mark.parametrize(
     ("order", "relaxation", "momentum", "nesterov"),
     [
-        *((order, relaxation, 0.9, False) for order, relaxation in itertools.product(ORDERS, ("softmax", "gumbel"))),
+        ("first", "softmax", 0.9, False),
+        ("second", "gumbel", 0.9, False),
         ("first", "sum", 0.9, True),
         ("exact", "sigmoid", 0.5, True),
-        ("exact", "sum", 0.0, False),
+        ("first", "gumbel", 0.0, False),
     ],
 )
 def test_going_on_from_any_epoch_is_as_if_never_stopped(start, order, relaxation, momentum, nesterov):
@@ -591,7 +591,7 @@ def test_going_on_from_any_epoch_is_as_if_never_stopped(start, order, relaxation
     assert [search.run_epoch() for _ in range(3)] == records
 
 
-@pytest.mark.parametrize(("order", "relaxation"), [("first", "gumbel"), ("exact", "softmax"), ("second", "sum")])
+@pytest.mark.parametrize(("order", "relaxation"), [("first", "gumbel"), ("exact", "softmax")])
 @pytest.mark.usefixtures("float64")
 def test_searches_may_be_regrouped(start, replica, order, relaxation):
     """Two that ran together and one alone go on in other groups, one of them from the place of one that diverged."""

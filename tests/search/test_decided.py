@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from nas_mer.search.decided import decidedness, overlap, verdict
-from nas_mer.space import Genotype
+from nas_mer.space import Genotype, SearchSpace
 
 OPTIONS = ("a", "b", "c", "d")
 rows = st.lists(st.floats(0.01, 1), min_size=4, max_size=4).map(lambda row: np.array(row) / sum(row))
@@ -56,27 +56,53 @@ def test_decided_is_the_entropy_of_the_mean(weights):
     assert found.agreement == votes.count(found.winner) / len(votes)
 
 
+# Of the options of `a` the last is the first by another name.
+SPACE = """
+version: 1
+name: small
+input: {channels: 3, size: 8}
+parameters: {maps: 4}
+states:
+  a:
+    from: input
+    module: {choose: {p: {op: conv, kernel: 1, channels: $maps}, q: {op: conv, channels: $maps},
+                      r: {op: conv, kernel: 1, channels: $maps}}}
+  b: {from: a, module: {choose: {x: relu, y: {op: conv, kernel: 5}, z: skip}}}
+head: {from: b, pool: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def small():
+    return SearchSpace.parse(SPACE)
+
+
 def genotypes(*choices):
-    return [Genotype("s", "hash", {"conv": choice[0], "hop": choice[1]}, rank=i) for i, choice in enumerate(choices)]
+    return [Genotype("s", "hash", {"a": choice[0], "b": choice[1]}, rank=i) for i, choice in enumerate(choices)]
 
 
-def test_overlap_is_the_share_of_genotypes_in_common():
-    a, b, c = genotypes("aa", "ab", "bb"), genotypes("bb", "aa", "ba"), genotypes("cc", "cd", "dd")
-    assert overlap([a, list(reversed(a))]) == 1  # ranks and order do not matter
-    assert overlap([a, c]) == 0
-    assert overlap([a, b]) == 2 / 4
-    assert overlap([a, b, c]) == pytest.approx((0.5 + 0 + 0) / 3)
-    assert overlap([a, a[:1]]) == pytest.approx(1 / 3)
+def test_overlap_is_the_share_of_genotypes_in_common(small):
+    a, b, c = genotypes("px", "py", "qy"), genotypes("qy", "px", "qx"), genotypes("pz", "qz", "qx")
+    assert overlap(small, [a, list(reversed(a))]) == 1  # ranks and order do not matter
+    assert overlap(small, [a, c]) == 0
+    assert overlap(small, [a, b]) == 2 / 4
+    assert overlap(small, [a, b, c]) == pytest.approx((2 / 4 + 0 + 1 / 5) / 3)
+    assert overlap(small, [a, a[:1]]) == pytest.approx(1 / 3)
 
 
-def test_overlap_tells_sizes_apart():
-    small, large = ([replace(one, parameters={"maps": maps}) for one in genotypes("aa", "ab")] for maps in (4, 8))
-    assert overlap([small, large]) == 0
-    assert overlap([small + large, large]) == 1 / 2
+def test_overlap_takes_isomorphic_genotypes_for_one(small):
+    assert overlap(small, [genotypes("px", "qx"), genotypes("rx", "qx")]) == 1
+    assert overlap(small, [genotypes("px", "qx"), genotypes("rx", "qy")]) == 1 / 3
 
 
-def test_one_seed_has_nothing_to_overlap_with():
-    assert overlap([genotypes("aa")]) is None
+def test_overlap_tells_sizes_apart(small):
+    few, many = ([replace(one, parameters={"maps": maps}) for one in genotypes("px", "py")] for maps in (4, 8))
+    assert overlap(small, [few, many]) == 0
+    assert overlap(small, [few + many, many]) == 1 / 2
+
+
+def test_one_seed_has_nothing_to_overlap_with(small):
+    assert overlap(small, [genotypes("px")]) is None
 
 
 @pytest.mark.parametrize("weights", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5], [3, 1, 0, 0], [1, 0, 0]])

@@ -49,6 +49,12 @@ class TestNames:
             {"epochs": 2, "batch_size": 8, "trials": 6},
         ]
 
+    def test_other_objectives_are_other_settings(self, runs, file):
+        (one,), _ = open_searches([runs["random"]], str(file))
+        config = one.run.config.model_copy(update={"objectives": ("uar", "parameters")})
+        other = replace(one, run=replace(one.run, config=config))
+        assert other.settings == one.settings | {"objectives": "uar, parameters"}
+
 
 class TestRefused:
     def refused(self, paths, table, size=None):

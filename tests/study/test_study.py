@@ -30,6 +30,11 @@ class TestOutcome:
         assert found.draws == 5
         assert found.chance == pytest.approx(5 / 56)
 
+    @pytest.mark.parametrize("count", range(1, 57))
+    def test_as_many_draws_as_trainings_however_their_sum_is_rounded(self, stairs, count):
+        training = 20 * 3 + 221 / 3 / 64
+        assert outcome(ranked(EVERYTHING), stairs, steps=count * training, training=training).draws == count
+
     def test_the_reverse(self, stairs):
         found = outcome(ranked(EVERYTHING), stairs, steps=100, training=200)
         assert (found.tau, found.tau_uf1) == (-1, -1)

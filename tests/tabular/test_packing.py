@@ -63,7 +63,9 @@ class TestMissingFrom:
         with pytest.raises(UserError, match=r"half.npz: recipe.epochs 2, but 3 in this run; a table has one$"):
             missing_from(half, networks(branches), tiny, recipe.model_copy(update={"epochs": 3}))
         other = SearchSpace.parse(branches.source, "branches.yaml", size=20)
-        with pytest.raises(UserError, match=r"half.npz: space branches \w+, size 16, but branches \w+, size 20 in"):
+        with pytest.raises(
+            UserError, match=r"half.npz: space branches \(\w+\), size 16, but branches \(\w+\), size 20 in"
+        ):
             missing_from(half, networks(other), tiny, recipe)
         with pytest.raises(UserError, match=r"half.npz: dataset fingerprint \w+, but \w+ in this run; a table"):
             missing_from(half, networks(branches), tiny, recipe, databases=["alpha"])
@@ -216,6 +218,21 @@ class TestPack:
         assert whole.about.versions == {"rest": "1", "kept": "1"}
         np.testing.assert_array_equal(whole.predicted, table.predicted)
 
+    def test_a_large_space_is_not_gone_through(self, table, tmp_path, monkeypatch):
+        """Ten that are missing are enough to know; of the networks that are there the names are those given."""
+        about = table.about.model_copy(update={"genotypes": table.about.genotypes[-2:]})
+        said = {"logits": table.logits[-2:], "predicted": table.predicted[-2:]}
+        replace(table, about=about, **said).save(tmp_path / "last.npz")
+        looked_at, every = [], SearchSpace.__iter__
+        monkeypatch.setattr(
+            SearchSpace, "__iter__", lambda space: (looked_at.append(one) or one for one in every(space))
+        )
+        with pytest.raises(UserError, match="without networks of rcn"):
+            pack([tmp_path / "last.npz"], "whole")
+        assert len(looked_at) == 10
+        assert pack([tmp_path / "last.npz"], "some", partial=True).about.genotypes == about.genotypes
+        assert len(looked_at) == 20
+
     def test_a_run_that_has_just_begun(self, retrained, tmp_path):
         run = edited(retrained, tmp_path / "begun")
         for file in run.path.glob("replicas/*/*/beta/s02.safetensors"):
@@ -268,7 +285,7 @@ class TestPack:
         with (other.path / "genotypes/conv-skip.yaml").open("a") as file:
             file.write("parameters: {size: 20}\n")
         with pytest.raises(
-            UserError, match=r"one size, found \S+ of branches \w+, size 16; \S+ of branches \w+, size 20"
+            UserError, match=r"one size, found \S+ of branches \(\w+\), size 16; \S+ of branches \(\w+\), size 20"
         ):
             pack([other], "branches-16")
 

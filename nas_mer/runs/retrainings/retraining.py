@@ -169,8 +169,8 @@ def continue_retrain(
     places = places_of(run)
     for place in places:
         if place.file(run).is_file():
-            tensors, finished[place] = read_tensors(place.file(run))
-            standing.add(place, folds[place.fold].test, tensors["logits"].numpy())
+            logits, finished[place] = read_tensor(place.file(run), "logits")
+            standing.add(place, folds[place.fold].test, logits.numpy())
     total = len(places)
     known = [{**place.about, **about} for place, about in finished.items()]
 
@@ -186,8 +186,9 @@ def continue_retrain(
         metrics.add({**place.about, **about})
 
     def hear(task: Task[Place], heard: Heard[Place]) -> None:
-        for place, trained in heard.trained.items():
-            keep(place, trained)
+        for first, trained in heard.trained.items():
+            for place in same[trainings[first].replica.about, trainings[first].recipe]:
+                keep(place, trained)
         for place, checkpoint in heard.checkpoints.items():
             write_tensors(place.checkpoint(run), checkpoint)
         if progress:
@@ -204,7 +205,11 @@ def continue_retrain(
         for place in places
         if place.genotype in run.config.handcrafted and place not in finished
     }
-    missing = {place: training for place, training in _trainings(run, dataset) if place not in finished}
+    trainings = {place: training for place, training in _trainings(run, dataset) if place not in finished}
+    same = defaultdict[Any, list[Place]](list)  # a genotype may have several names: what is the same is trained once
+    for place, training in trainings.items():
+        same[training.replica.about, training.recipe].append(place)
+    missing = {place: trainings[place] for place, *_ in same.values()}
     every = CHECKPOINT_EVERY if compute.checkpoint_every is None else compute.checkpoint_every
     states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
     with Metrics(run, known) as metrics:
@@ -251,7 +256,7 @@ def predictions(run: Run[RetrainConfig], begun: bool = True) -> list[Predictions
     samples, classes = _samples(run), run.config.classes
     failures = []
     parts: dict[tuple[str, int], list[tuple[list[Sample], np.ndarray]]] = {}
-    for place, (logits, about) in _trained(run):
+    for place, (logits, about) in _trained(run, places_of(run)):
         if about["failure"]:
             failures.append(f"{place.genotype}, {about['failure']}")
         else:
@@ -282,25 +287,30 @@ def predictions(run: Run[RetrainConfig], begun: bool = True) -> list[Predictions
     return found
 
 
-def notes(run: Run[RetrainConfig], found: Sequence[Predictions]) -> list[str]:
-    """Return what to know of a run's scores: what they lack and why, and which are optimistic."""
-    places = places_of(run)
-    trained = {place: about["failure"] for place, (_, about) in _trained(run)}
+def notes(run: Run[RetrainConfig], found: Sequence[Predictions], name: str | None = None) -> list[str]:
+    """Return what to know of a run's scores: what they lack and why, and which are optimistic.
+
+    Args:
+        run: the run.
+        found: its predictions.
+        name: the one genotype to speak of; None for all.
+    """
+    places = [place for place in places_of(run) if name in (None, place.genotype)]
+    trained = {place: about["failure"] for place, (_, about) in _trained(run, places)}
     failed = defaultdict(list)
     for place, failure in trained.items():
         if failure:
             failed[place.genotype].append(failure)
-    said = [
-        f"{name}: {len(why)} failed, whose samples are in no score: {listed(why, 3)}" for name, why in failed.items()
-    ]
+    said = [f"{one}: {len(why)} failed, whose samples are in no score: {listed(why, 3)}" for one, why in failed.items()]
     if missing := len(places) - len(trained):
         said.append(f"{missing} of {len(places)} trainings are still to come; their samples are in no score")
-    for name, group in by_genotype(found).items():
+    for label, group in by_genotype(found).items():
         if few := {*seeds_of(group)} - {*seeds_of(fullest(group))}:
             seeds = listed(f"seed {seed}" for seed in sorted(few))
-            said.append(f"{name}: no mean or comparison includes {seeds}, which covers fewer samples than others")
+            said.append(f"{label}: no mean or comparison includes {seeds}, which covers fewer samples than others")
     folds = {place.fold for place in places}
-    if searched := [name for name in run.config.genotypes if _is_searched(run, name, folds)]:
+    named = [one for one in run.config.genotypes if name in (None, one)]
+    if searched := [one for one in named if _is_searched(run, one, folds)]:
         said.append(
             f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
             "scores here are optimistic"
@@ -456,9 +466,11 @@ def places_of(run: Run[RetrainConfig]) -> list[Place]:
     return [Place(name, seed, fold) for (name, seed), fold in itertools.product(trained, _samples(run))]
 
 
-def _trained(run: Run[RetrainConfig]) -> Iterator[tuple[Place, tuple[torch.Tensor, dict[str, Any]]]]:
-    """Iterate over the replicas that are trained, with their logits and what their files say of them."""
-    return ((place, read_tensor(place.file(run), "logits")) for place in places_of(run) if place.file(run).is_file())
+def _trained(
+    run: Run[RetrainConfig], places: Iterable[Place]
+) -> Iterator[tuple[Place, tuple[torch.Tensor, dict[str, Any]]]]:
+    """Iterate over those of some replicas that are trained, with their logits and what their files say of them."""
+    return ((place, read_tensor(place.file(run), "logits")) for place in places if place.file(run).is_file())
 
 
 def distinctly_named(

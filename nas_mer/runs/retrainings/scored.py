@@ -105,7 +105,8 @@ class Scored:
     @cached_property
     def notes(self) -> list[str]:
         """What to know of the scores: what they lack and why, and which are optimistic."""
-        return notes(self.run, self.predictions)
+        name = None if self.genotype is None else genotype_of(self.run, self.genotype)
+        return notes(self.run, self.predictions, name)
 
     @cached_property
     def published(self) -> dict[str, Published]:

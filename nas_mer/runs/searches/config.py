@@ -49,7 +49,7 @@ Protocol = Literal["shared", "nested"]
 STUDIES = "studies.db"
 
 
-class Storage(BaseModel):
+class SharedStorage(BaseModel):
     """Where studies are kept that many machines work on.
 
     Attributes:
@@ -82,7 +82,7 @@ class SearchConfig(Config):
     parameters: dict[str, int | float | bool]
     strategy: str = "darts"
     trials: Count | None = None
-    storage: Storage | None = None
+    storage: SharedStorage | None = None
     tune: tuple[Axis, ...] = ()
     objectives: tuple[str, ...] = ("uar",)
     protocol: Protocol = "shared"
@@ -197,13 +197,13 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
     }
 
 
-def _storage_of(run: Path, config: SearchConfig) -> Storage:
+def _storage_of(run: Path, config: SearchConfig) -> SharedStorage:
     """Return where the studies of a run are: in its folder if they are nowhere else."""
     from sqlalchemy.engine import URL
 
     if config.storage:
         return config.storage
-    return Storage(url=URL.create("sqlite", database=str(run.resolve() / STUDIES)).render_as_string(), asker="")
+    return SharedStorage(url=URL.create("sqlite", database=str(run.resolve() / STUDIES)).render_as_string(), asker="")
 
 
 def _study_name(space: SearchSpace, strategy: Strategy, member: Member) -> str:

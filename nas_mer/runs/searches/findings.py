@@ -220,10 +220,6 @@ class Tried(Findings):
         """Return the genotypes of the greatest validation UAR (mean over the searches that tried them)."""
         return [one.genotype for one in self.ranked(space)[:k]]
 
-    def front(self, space: SearchSpace) -> list[Ranked]:
-        """Return those that none beats in all objectives, the greatest validation UAR first."""
-        return front(self.ranked(space), self.objectives)
-
     def kept(self, space: SearchSpace, k: int) -> list[tuple[Genotype, Values]]:
         """Return the `k` best and, if there is more than one objective, all others that none beats."""
         found = self.ranked(space)

@@ -23,7 +23,7 @@ from nas_mer.runs.folder import DatasetReference, Progress, Run, by_one_process,
 from nas_mer.runs.searches.config import (
     Protocol,
     SearchConfig,
-    Storage,
+    SharedStorage,
     findings,
     replicas_of,
     space_of,
@@ -121,7 +121,7 @@ def search(
         parameters=dict(space.overrides),
         strategy=strategy,
         trials=trials,
-        storage=None if storage is None else Storage(url=storage, asker=uuid.uuid4().hex),
+        storage=None if storage is None else SharedStorage(url=storage, asker=uuid.uuid4().hex),
         tune=axes,
         objectives=tuple(objectives),
         protocol=protocol,
@@ -223,7 +223,7 @@ def _result(run: Run[SearchConfig], found: Findings, genotypes: list[Genotype]) 
     result: dict[str, Any] = {
         "genotypes": [genotype_as_json(genotype) for genotype in genotypes],
         **found.result(space, top),
-        "overlap": overlap(list(tops.values())),
+        "overlap": overlap(space, list(tops.values())),
         "failures": {str(member): why for member, why in found.failures.items()},
     }
     if run.config.protocol == "nested":

@@ -102,12 +102,14 @@ def _tasks(
     groups: dict[Any, list[Member]] = defaultdict(list)
     for member, replica in replicas.items():
         groups[len(states[member].epochs), *replica.alike(recipe)].append(member)
-    together = compute.group or (1 if compute.devices[0].type == "cpu" else len(replicas))
-    return [
-        _Task(tuple(part), tuple(replicas[m] for m in part), tuple(states[m] for m in part))
-        for group in groups.values()
-        for part in (group[start : start + together] for start in range(0, len(group), together))
-    ]
+    cpu = compute.devices[0].type == "cpu"
+    tasks = []
+    for group in groups.values():
+        together = compute.group or (1 if cpu else compute.part(len(group)))
+        for start in range(0, len(group), together):
+            part = group[start : start + together]
+            tasks.append(_Task(tuple(part), tuple(replicas[m] for m in part), tuple(states[m] for m in part)))
+    return tasks
 
 
 def _search(

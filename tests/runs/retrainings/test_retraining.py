@@ -18,6 +18,7 @@ from nas_mer.data import CLASSES, Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import Choice, Compute, Nested, choose, load_run, predictions, resume, retrain
 from nas_mer.runs.retrainings.retraining import notes, result_of
+from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.space import SearchSpace
 from nas_mer.train import Group, train
@@ -42,9 +43,9 @@ def begun(genotypes, tiny, recipe, tmp_path, stopping, stop, alone):
     """Begin the same retraining and stop it when it has told of its progress some times: twice for each training."""
 
     def begin(times, error=stop, name="retrained", **changes):
-        asked = {"recipe": recipe, "seeds": 2, "compute": alone, "progress": stopping(times, error)} | changes
+        asked = {"genotypes": genotypes, "recipe": recipe, "seeds": 2, "compute": alone}
         with pytest.raises(error):
-            retrain(genotypes, tiny, out=tmp_path / name, **asked)
+            retrain(dataset=tiny, out=tmp_path / name, **asked | {"progress": stopping(times, error)} | changes)
         return load_run(tmp_path / name)
 
     return begin
@@ -295,8 +296,31 @@ class TestGroups:
         close(together, lonely)
 
 
+def test_one_network_under_several_names_is_trained_once(genotypes, tiny, recipe, tmp_path, alone, monkeypatch):
+    """Where its recipe is another one, it is another training."""
+    trained, run_epoch = [], Group.run_epoch
+    monkeypatch.setattr(
+        Group, "run_epoch", lambda group: trained.extend(r.about for r in group.replicas) or run_epoch(group)
+    )
+    (space, known), _ = genotypes
+    longer = recipe.model_copy(update={"epochs": 3})
+    choices = {fold: Choice(space, known, longer if fold == FOLDS[0] else recipe) for fold in FOLDS}
+    data = Dataset.load(tiny)
+    choice = Nested("choice", choices, data.fingerprint)
+    asked = [(space, known), (space, replace(known, name="alias")), choice]
+    run = retrain(asked, tiny, recipe, tmp_path / "run", compute=alone)
+    assert len(trained) == 2 * 4 + 3
+    alike = {
+        name: [replica(run.path / "replicas" / name / "0" / f"{fold}.safetensors") for fold in FOLDS]
+        for name in ("rcn-f", "alias", "choice")
+    }
+    assert alike["rcn-f"] == alike["alias"]
+    assert alike["rcn-f"][1:] == alike["choice"][1:]
+    assert alike["rcn-f"][0] != alike["choice"][0]
+
+
 class TestStopped:
-    @pytest.mark.parametrize("times", [1, 3, 14, 31])
+    @pytest.mark.parametrize("times", [1, 3, 32])
     def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, retrained, times, content, alone):
         """A training of two epochs is told of three times: after each, and when it is kept."""
         run = begun(times)
@@ -314,7 +338,7 @@ class TestStopped:
             assert results(found) == expected
             assert not (found.path / "checkpoints").exists()
 
-        hunted(begun(1), 8, check, epochs_of)
+        hunted(begun(1), retrained, 4, check, epochs_of)
 
     def test_killed_with_two_workers(self, begun, retrained, killed, gone, alone):
         """What was finished is kept; and no worker stays."""
@@ -327,9 +351,9 @@ class TestStopped:
         assert results(resume(run.path, alone)) == results(retrained)
         assert not list(run.path.rglob(".*"))
 
-    @pytest.mark.parametrize(("group", "number"), [(1, signal.SIGTERM), (3, signal.SIGINT)])
+    @pytest.mark.parametrize(("group", "number", "seeds"), [(1, signal.SIGTERM, 1), (3, signal.SIGINT, 2)])
     def test_a_signal_ends_the_run_after_the_epoch(
-        self, begun, recipe, genotypes, tiny, tmp_path, monkeypatch, alone, number, group
+        self, begun, recipe, genotypes, tiny, tmp_path, monkeypatch, alone, number, group, seeds
     ):
         """Without checkpoints on the way: that epoch is kept all the same, and the next is not begun."""
         run_epoch, epochs = Group.run_epoch, []
@@ -344,7 +368,7 @@ class TestStopped:
         compute = Compute(workers=1, group=group, checkpoint_every=1e9)
         with monkeypatch.context() as patch:
             patch.setattr(Group, "run_epoch", signalled)
-            run = begun(0, KeyboardInterrupt, recipe=longer, compute=compute, name="signalled")
+            run = begun(0, KeyboardInterrupt, recipe=longer, compute=compute, seeds=seeds, name="signalled")
         assert len(epochs) == 5  # four of the first group, one of the second
         assert epochs_of(run) == 5 * group
         assert list(checkpoints(run).values()) == [1] * group
@@ -353,9 +377,9 @@ class TestStopped:
             Group, "run_epoch", lambda running: epochs.append(len(running.places)) or run_epoch(running)
         )
         again = resume(run.path, Compute(workers=1, group=group))
-        assert sum(epochs) == 16 * 4  # none twice
+        assert sum(epochs) == 8 * seeds * 4  # none twice
         if group == 1:
-            expected = retrain(genotypes, tiny, longer, tmp_path / "whole", seeds=2, compute=alone)
+            expected = retrain(genotypes, tiny, longer, tmp_path / "whole", seeds=seeds, compute=alone)
             assert results(again) == results(expected)
 
     def test_a_signal_with_two_workers(self, begun, recipe, genotypes, tiny, tmp_path, alone):
@@ -366,18 +390,19 @@ class TestStopped:
             if found := re.fullmatch(r"(.*), seed (\d), (.*), epoch (\d+)(;.*)?", text):
                 name, seed, fold, epoch, _ = found.groups()
                 epochs[f"{name}/{seed}/{fold}"] = int(epoch)
-            if len(epochs) == 2 and not asked:
-                asked.append(os.getpid())
+            if len(epochs) == 2 and not signalled:
+                signalled.append(os.getpid())
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        asked, compute = [], Compute(workers=2, checkpoint_every=1e9)
-        run = begun(0, KeyboardInterrupt, recipe=longer, compute=compute, seeds=1, progress=progress)
+        signalled, compute = [], Compute(workers=2, checkpoint_every=1e9)
+        asked = {"genotypes": genotypes[:1], "recipe": longer, "seeds": 1}
+        run = begun(0, KeyboardInterrupt, compute=compute, progress=progress, **asked)
         assert not run.finished
         kept = {f"{line['genotype']}/{line['seed']}/{line['fold']}": 30 for line in run.metrics()} | checkpoints(run)
         assert kept.keys() == epochs.keys()
         assert all(kept[place] in (told, 30) for place, told in epochs.items())
         again = resume(run.path, alone)
-        whole = retrain(genotypes, tiny, longer, tmp_path / "whole", compute=alone)
+        whole = retrain(genotypes[:1], tiny, longer, tmp_path / "whole", compute=alone)
         assert results(again) == results(whole)
 
     def test_checkpoints_are_as_far_apart_as_was_asked(self, begun):
@@ -396,7 +421,7 @@ class TestStopped:
         assert [file.parent.parent.parent.name for file in replicas(run)] == ["rcn-f"]
         assert checkpoints(run) == {"rcn-f/0/alpha/s02": 1}
 
-    @pytest.mark.parametrize("room", [0, 2, 31])
+    @pytest.mark.parametrize("room", [2, 31])
     def test_a_full_disk(self, genotypes, tiny, recipe, tmp_path, full_disk, retrained, room, alone, content):
         """The last checkpoint that had room stays, and nothing half-written beside it."""
         with full_disk(room), pytest.raises(OSError, match="No space left") as error:
@@ -422,6 +447,14 @@ class TestStopped:
         assert "6 of 16 trainings are still to come; their samples are in no score" in result["notes"]
         assert any("rcn-f: no mean or comparison includes seed 1" in note for note in result["notes"])
 
+    def test_notes_on_one_genotype_are_of_that_one(self, begun):
+        run = begun(30)
+        first, second = (Scored(run, name).notes for name in ("rcn-f", "rcn"))
+        assert "2 of 8 trainings are still to come; their samples are in no score" in first
+        assert "4 of 8 trainings are still to come; their samples are in no score" in second
+        assert any("rcn-f: no mean" in note for note in first)
+        assert not any("rcn-f" in note for note in second)
+
     def test_nothing_yet(self, begun):
         run = begun(1)
         with pytest.raises(UserError, match=r"no network is trained yet; continue it with: .* resume .*retrained"):
@@ -429,24 +462,26 @@ class TestStopped:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("keep", [0, 300, -1])
-    def test_a_replica_cut_short(self, begun, retrained, keep, alone):
+    def test_a_replica_cut_short(self, begun, retrained, alone):
         run = begun(9)
         file = replicas(run)[2]
-        file.write_bytes(file.read_bytes()[:keep])
-        for use in (lambda: resume(run.path), lambda: predictions(run)):
-            with pytest.raises(UserError, match=rf"{file.name}: is damaged .*; delete it, .* makes it again"):
-                use()
+        whole = file.read_bytes()
+        for keep in (0, 300, -1):
+            file.write_bytes(whole[:keep])
+            for use in (lambda: resume(run.path), lambda: predictions(run)):
+                with pytest.raises(UserError, match=rf"{file.name}: is damaged .*; delete it, .* makes it again"):
+                    use()
         file.unlink()
         assert results(resume(run.path, alone)) == results(retrained)
 
-    @pytest.mark.parametrize("keep", [0, -1])
-    def test_a_checkpoint_cut_short(self, begun, retrained, keep, alone):
+    def test_a_checkpoint_cut_short(self, begun, retrained, alone):
         run = begun(4)
         file = run.path / "checkpoints" / "rcn-f" / "0" / "alpha" / "s02.safetensors"
-        file.write_bytes(file.read_bytes()[:keep])
-        with pytest.raises(UserError, match=rf"{file}: is damaged .*; delete it, .* makes it again"):
-            resume(run.path)
+        whole = file.read_bytes()
+        for keep in (0, -1):
+            file.write_bytes(whole[:keep])
+            with pytest.raises(UserError, match=rf"{file}: is damaged .*; delete it, .* makes it again"):
+                resume(run.path)
         file.unlink()
         assert results(resume(run.path, alone)) == results(retrained)
 

@@ -137,7 +137,7 @@ def test_one_objective_has_no_front(kernels, tiny, recipe, tmp_path, alone):
 
 def test_killed_at_random_moments(kernels, tiny, recipe, tmp_path, alone, stopping, stop, hunted):
     """Each trial is whole or not there, and the same are drawn in the end."""
-    asked = {"strategy": "evolution", "tune": ["size=5,8", "batch_size=4,8"], "seeds": 2, "compute": alone}
+    asked = {"strategy": "evolution", "tune": ["size=5,8"], "seeds": 2, "compute": alone}
     whole = search(kernels, tiny, recipe, tmp_path / "whole", **asked)
     with pytest.raises(stop):
         search(kernels, tiny, recipe, tmp_path / "run", progress=stopping(1), **asked)
@@ -155,4 +155,4 @@ def test_killed_at_random_moments(kernels, tiny, recipe, tmp_path, alone, stoppi
         assert run.result == whole.result
         assert lines(run) == lines(whole)
 
-    hunted(begun, 3, check, done)
+    hunted(begun, whole, 3, check, done)

@@ -207,10 +207,12 @@ class TestNested:
             assert weights | alphas == set(FOLDS) - {held_out}
             assert sorted(np.concatenate(both).tolist()) == folds[held_out].train.tolist()
 
-    @pytest.mark.parametrize("normalise", ["instance", "standardise"])
-    def test_the_held_out_subject_has_no_say(self, space, tiny, search_recipe, tmp_path, normalise, alone):
-        """Other maps and labels there: the same alphas and genotype, bit for bit; in every other fold other ones."""
-        recipe = search_recipe.model_copy(update={"normalise": normalise, "epochs": 2})
+    def test_the_held_out_subject_has_no_say(self, space, tiny, search_recipe, tmp_path, alone):
+        """Other maps and labels there: the same alphas and genotype, bit for bit; in every other fold other ones.
+
+        Nor in the mean and deviation that maps are standardised by.
+        """
+        recipe = search_recipe.model_copy(update={"normalise": "standardise", "epochs": 2})
         data, held_out = Dataset.load(tiny), "alpha/s02"
         theirs = data.subjects == held_out
         maps = data.maps.copy()
@@ -427,7 +429,7 @@ class TestGroups:
 
 
 class TestStopped:
-    @pytest.mark.parametrize("times", [1, 2, 4, 6])
+    @pytest.mark.parametrize("times", [1, 4, 6])
     def test_resuming_gives_the_result_of_an_uninterrupted_run(self, begun, searched, times, content, alone):
         run = begun(times)
         assert not run.finished
@@ -441,21 +443,17 @@ class TestStopped:
     ):
         recipe = search_recipe.model_copy(update={"epochs": epochs})
         asked = {"recipe": recipe, "seeds": seeds, "protocol": protocol}
-        expected = results(search(space, tiny, out=tmp_path / "whole" / "searched", compute=alone, **asked))
+        whole = search(space, tiny, out=tmp_path / "whole" / "searched", compute=alone, **asked)
+        expected = results(whole)
 
         def check(found):
             assert results(found) == expected
 
-        hunted(begun(1, **asked), 8, check, epochs_of)
+        hunted(begun(1, **asked), whole, 4, check, epochs_of)
 
     @pytest.mark.parametrize(
         ("protocol", "group", "number"),
-        [
-            ("shared", 1, signal.SIGTERM),
-            ("shared", 2, signal.SIGINT),
-            ("nested", 1, signal.SIGINT),
-            ("nested", 2, signal.SIGTERM),
-        ],
+        [("shared", 2, signal.SIGINT), ("nested", 1, signal.SIGTERM)],
     )
     def test_a_signal_ends_the_run_after_the_epoch(
         self, begun, searched, nested, monkeypatch, alone, number, group, protocol
@@ -522,7 +520,7 @@ class TestStopped:
         resume(searched.path, alone)
         assert content(searched.path) == before
 
-    @pytest.mark.parametrize("room", [0, 1, 3, 5])
+    @pytest.mark.parametrize("room", [1, 5])
     def test_a_full_disk(self, space, tiny, search_recipe, tmp_path, full_disk, searched, room, alone, content):
         """The last checkpoint that had room stays, and nothing half-written beside it."""
         with full_disk(room), pytest.raises(OSError, match="No space left"):
@@ -548,13 +546,14 @@ class TestDamage:
     def half(self, begun):
         return begun(4)
 
-    @pytest.mark.parametrize("keep", [0, 7, 500, -1])
-    def test_a_checkpoint_cut_short(self, half, keep, searched):
+    def test_a_checkpoint_cut_short(self, half, searched):
         file = half.path / "seeds" / "0.safetensors"
-        file.write_bytes(file.read_bytes()[:keep])
-        for use in (lambda: resume(half.path), lambda: derive(half, 3), lambda: history(half)):
-            with pytest.raises(UserError, match=r"0\.safetensors: is damaged .*; delete it, and resuming the run"):
-                use()
+        whole = file.read_bytes()
+        for keep in (0, 7, 500, -1):
+            file.write_bytes(whole[:keep])
+            for use in (lambda: resume(half.path), lambda: derive(half, 3), lambda: history(half)):
+                with pytest.raises(UserError, match=r"0\.safetensors: is damaged .*; delete it, and resuming the run"):
+                    use()
         file.unlink()
         assert results(resume(half.path, Compute(workers=1))) == results(searched)
 
