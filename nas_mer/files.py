@@ -36,14 +36,19 @@ SCRATCH = ".unfinished"
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    The block may create a file or a folder there. An existing folder at `path` is replaced whole. On an error
-    nothing is left behind and what was at `path` stays.
+    The block may create a file or a folder there. An existing folder at `path` is replaced whole, by another folder. On
+    an error nothing is left behind and what was at `path` stays.
+
+    Raises:
+        UserError: a file was created, and `path` is a folder.
     """
     path = path.absolute()  # a dot, too, has a name then
     with beside(path) as fresh:
         yield fresh
         fresh.lstat()  # before what it replaces is moved away
         if path.is_dir():
+            if not fresh.is_dir():
+                raise UserError(f"{path}: is a folder; a file cannot be written there")
             path.rename(fresh.with_name(f"{path.name}.replaced"))
         fresh.replace(path)
 
@@ -94,13 +99,19 @@ def check_replaceable(path: Path, what: str, mark: str, own: Collection[str]) ->
     if not path.exists():
         return
     inside = path.iterdir() if path.is_dir() else [path]
-    held = {child.name for child in inside if not child.match(f".*{SCRATCH}")}
-    if held and not (path / mark).is_file():
+    there = {child.name for child in inside if not child.match(f".*{SCRATCH}")}
+    if there and not (path / mark).is_file():
         raise UserError(f"{path}: exists and is not {what}, so it is not replaced; choose another place")
-    if strangers := sorted(held - {*own}):
+    if strangers := sorted(there - {*own}):
         raise UserError(
             f"{path}: holds more than {what}, so it is not replaced: {listed(strangers)}; choose another place"
         )
+
+
+def meant(path: Path) -> Path:
+    """Return the folder in which a temporary file of this module was to be, or any other path as it is."""
+    scratch = [folder for folder in (path, *path.parents) if folder.name.endswith(SCRATCH)]
+    return scratch[-1].parent if scratch else path
 
 
 def sweep(folder: Path) -> None:

@@ -56,12 +56,14 @@ class TestReplacing:
         assert only(path, "new")
         assert only(tmp_path, name)
 
-    def test_a_file_takes_a_folders_place(self, tmp_path):
+    def test_a_file_does_not_take_a_folders_place(self, tmp_path):
+        """Who names a folder for a picture does not mean to lose it."""
         path = tmp_path / "thing"
         path.mkdir()
-        (path / "stale").write_text("old")
-        write_text(path, "new")
-        assert path.read_text() == "new"
+        (path / "old").write_text("old")
+        with pytest.raises(UserError, match="thing: is a folder; a file cannot be written there"):
+            write_text(path, "new")
+        assert (path / "old").read_text() == "old"
         assert only(tmp_path, "thing")
 
     @staticmethod

@@ -14,7 +14,7 @@ from nas_mer import __version__
 from nas_mer.cli import benchmark, data, export, predict, report, reproduce, results, runs, space, study, train
 from nas_mer.cli.console import out, say
 from nas_mer.errors import UserError
-from nas_mer.files import disk_is_full
+from nas_mer.files import disk_is_full, meant
 from nas_mer.space import load_ops
 
 # What a command needs beyond spaces is imported when it runs: `nas-mer --help` should not wait for torch's friends.
@@ -43,15 +43,24 @@ def main() -> None:
         say("error", "red", str(error))
         sys.exit(2)
     except torch.OutOfMemoryError as error:
-        say("error", "red", f"the device has too little memory ({error}); train fewer networks together: --group N")
-        sys.exit(2)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        say("error", "red", f"{error.filename}: {error.strerror}")
-        sys.exit(2)
+        say(
+            "error",
+            "red",
+            f"the device has too little memory ({error}); of networks trained together take fewer, by --group",
+        )
+        sys.exit(1)
     except OSError as error:
-        full = disk_is_full(error)
-        say("error", "red", f"no space left on the disk ({error}); nothing half-written stays" if full else str(error))
-        sys.exit(2 if full else 1)
+        full, refused = disk_is_full(error), isinstance(error, _REFUSALS) and error.filename is not None
+        if full:
+            say("error", "red", f"no space left on the disk ({error}); nothing half-written stays")
+        elif refused:
+            say("error", "red", f"{meant(Path(error.filename))}: {error.strerror}")
+        else:
+            say("error", "red", str(error))
+        sys.exit(2 if full or refused else 1)
+
+
+_REFUSALS = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def _print_version(wanted: bool) -> None:

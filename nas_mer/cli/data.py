@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nas_mer.cli.console import out, print_dataset, print_json, print_prepared, print_release, progress_bar
-from nas_mer.cli.options import BoxOption, DeviceOption, JsonOption, WorkersOption, assigned, box_of
+from nas_mer.cli.options import BoxOption, DeviceOption, JsonOption, WorkersOption, assigned, box_of, refuse_given
 from nas_mer.errors import UserError
 from nas_mer.words import did_you_mean
 
@@ -162,6 +163,8 @@ def data_prepare(
     kept = keep or place.with_name(f"{place.name}.kept")
     if kept.resolve().is_relative_to(place.resolve()):
         raise UserError(f"--keep: {kept} is within {folder}, which each call makes anew; choose a place outside it")
+    if math.isnan(magnify):
+        raise UserError("--magnify: must be a number from 1 to 1000, found nan")
     how = Preparation(
         size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box),
         clip_frames=clip_frames,
@@ -190,6 +193,8 @@ def data_prepare(
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
+    if all(clip.cropped for release in releases for clip in release.clips):
+        refuse_given({"--box": box}, "is for raw frames, and all of these are cropped")
     for release in releases if not as_json else []:
         print_release(release)
     with progress_bar(resume="the same command goes on from there") as progress:

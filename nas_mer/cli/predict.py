@@ -51,16 +51,17 @@ def predict(
     """
     from nas_mer.data.frames import preparation_like
     from nas_mer.runs import load_run
-    from nas_mer.runs.predicting import draw_prediction, find_case
+    from nas_mer.runs.predicting import draw_prediction, find_case, network_of
     from nas_mer.runs.predicting import predict as ask
-    from nas_mer.runs.retrainings.retraining import genotype_of
     from nas_mer.view import check_suffix
 
     if figure is not None:
         check_suffix(figure)
+    if crop:
+        refuse_given({"--box": box}, "cuts a box out, --crop looks for the face; give one of them")
     path, genotype = run_and_genotype(run)
     found = load_run(path, "retrain")
-    name = genotype_of(found, genotype)
+    name = network_of(found, genotype)
     dataset = found.config.dataset.load()
     changes = {"flow": flow, "apex": apex, "box": box_of(box)}
     how = preparation_like(dataset).model_copy(

@@ -303,6 +303,9 @@ def retrain(
             if not (nested or recipe):
                 refuse_tuned(name)
             found += [nested] if nested else find_genotypes(name, space, parameters)
+    if not found:
+        fitted = {"--group": group, "--checkpoint-every": checkpoint_every}
+        refuse_given(fitted, "is for networks; descriptors are fitted one by one and whole")
     _refuse_useless(found, {"--recipe": recipe, "--epochs": epochs}, {"--space": space})
     chosen = recipe_of(recipe or "default", epochs)
     names = [one[1].label if isinstance(one, tuple) else one.name for one in found] + [one.kind for one in descriptors]

@@ -158,7 +158,10 @@ def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -
         spellings[_spelt_alike(key)].append(key)
     if not whole:
         known = {database for database, _, _ in truth}
-        samples = [sample for sample in samples if sample.database in known]
+        if samples and not (checked := [sample for sample in samples if sample.database in known]):
+            databases = listed(sorted({sample.database for sample in samples}))
+            raise UserError(f"{path}: is of {listed(sorted(known))} and says nothing about {databases}; leave it out")
+        samples = checked
     keys: list[Key] = []
     unknown, contrary = [], []
     for sample in samples:
@@ -325,6 +328,14 @@ def _distinct(sources: list[_Source], problems: list[str]) -> list[_Source]:
     paths: dict[Key, list[Path]] = defaultdict(list)
     for source in sources:
         paths[source.sample.key].append(source.path)
+    people: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for database, subject, _ in paths:
+        people[database, alike(subject)].add(subject)
+    problems += [
+        f"{database}: {listed(sorted(names))} would be different people; if they are one, spell them alike"
+        for (database, _), names in people.items()
+        if len(names) > 1
+    ]
     problems += [
         f"{'/'.join(key)} has more than one map: {listed(repr(str(path)) for path in found)}"
         for key, found in paths.items()

@@ -22,6 +22,7 @@ from nas_mer.data.frames import Preparation, in_form_of, is_told, map_of, paired
 from nas_mer.data.importing import read_map
 from nas_mer.errors import UserError
 from nas_mer.nn import Activation, Network, activation
+from nas_mer.nn.activation import enlarged
 from nas_mer.runs.folder import Run
 from nas_mer.runs.retrainings.retraining import (
     Place,
@@ -329,7 +330,10 @@ def _predict(run: Run[RetrainConfig], case: Case, genotype: str, graph_of: Calla
 
 
 def _mean(maps: Sequence[Tensor]) -> NDArray[np.float32]:
-    return np.asarray(torch.cat(list(maps)).mean(dim=0).numpy(), np.float32)
+    """Return the mean of maps `(1, ..., K, K)`, at the size of the largest: those of folds may differ."""
+    size = max(one.shape[-1] for one in maps)
+    grown = [one if one.shape[-1] == size else enlarged(one, (size, size)) for one in maps]
+    return np.asarray(torch.cat(grown).mean(dim=0).numpy(), np.float32)
 
 
 def _graphs() -> Callable[[Path], Graph]:

@@ -763,9 +763,9 @@ class TestStopped:
 class TestPaths:
     def test_nothing_can_be_made_in_a_file(self, refused, tiny, tmp_path):
         (tmp_path / "file").touch()
-        made = ("space", "show", "rcn"), ("search", "rcn", "--data", tiny, *QUICK)
+        search = ("search", "rcn", "--data", tiny, *QUICK)
         assert refused("graph", "rcn", "-o", tmp_path / "file" / "rcn.svg") == f"{tmp_path / 'file'}: File exists\n"
-        assert refused(*made[1], "--out", tmp_path / "file" / "run") == f"{tmp_path / 'file'}: File exists\n"
+        assert refused(*search, "--out", tmp_path / "file" / "run") == f"{tmp_path / 'file'}: File exists\n"
 
 
 class TestDisk:

@@ -86,6 +86,7 @@ def test_a_clip_that_has_a_map_takes_no_options_of_frames(run, refused, tmp_path
 def test_what_a_clip_does_not_need_is_refused(run, clip, refused):
     pair = f"{clip / '0.png'},{clip / '5.png'}"
     assert refused("predict", run, pair, "--apex", "paper").startswith("--apex: is for a clip whose apex is not known")
+    assert refused("predict", run, clip, "--crop", "--box", "4,4,40,40").startswith("--box: cuts a box out, --crop ")
     assert refused("predict", run, clip, "--rate", "200") == (
         "--rate: is for magnified motion, but that of 'tiny' is as it was filmed\n"
     )

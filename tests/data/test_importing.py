@@ -336,6 +336,14 @@ class TestFolderWithATable:
             f"not readable as an NPY array: {unreadable}",
         ]
 
+    def test_one_person_spelt_in_two_ways(self, folder):
+        """Would be in training while held out."""
+        for name in "ab":
+            np.save(folder / f"{name}.npy", np.zeros((6, 5, 3)))
+        self.table(folder, ("own", "S01", "a", 0), ("own", "s1", "b", 1))
+        with pytest.raises(UserError, match="own: S01, s1 would be different people; if they are one,"):
+            import_maps(folder)
+
     def test_flow_and_bytes_do_not_mix(self, folder):
         write_image(folder / "a.png", picture())
         write_image(folder / "b.png", picture())

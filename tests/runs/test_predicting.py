@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from nas_mer.data import CLASSES, Dataset
 from nas_mer.data.frames import preparation_like
 from nas_mer.errors import UserError
-from nas_mer.runs import load_run, nested_of, predictions, retrain
+from nas_mer.nn.activation import enlarged
+from nas_mer.runs import Choice, Nested, load_run, nested_of, predictions, retrain
 from nas_mer.runs.predicting import (
     activation_figure,
     chosen_samples,
@@ -144,6 +146,26 @@ class TestTrainedNetwork:
 
 
 class TestPredict:
+    def test_of_networks_of_several_sizes(self, space, tiny, recipe, tmp_path, alone):
+        """Their class maps are averaged at the size of the largest, that of the others enlarged."""
+        choices = {}
+        for fold, pool in zip(FOLDS, (2, 3, 2, 3), strict=True):
+            sized = space.with_parameters(pool=pool)
+            genotype = replace(sized.genotype("rcn"), parameters=dict(sized.overrides))
+            choices[fold] = Choice(sized, genotype)
+        mixed = Nested("mixed", choices, Dataset.load(tiny).fingerprint)
+        run = retrain([mixed], tiny, recipe, tmp_path / "run", compute=alone)
+        np.save(tmp_path / "clip.npy", np.random.default_rng(0).normal(size=(3, 16, 16)))
+        dataset = Dataset.load(tiny)
+        case = find_case(dataset, str(tmp_path / "clip.npy"), preparation_like(dataset))
+        prediction = predict(run, case)
+        assert prediction.class_maps.shape == (3, 3, 3)
+        assert len(prediction.networks) == 4
+        own = [predict(run, replace(case, fold=fold)).class_maps for fold in FOLDS]
+        assert [maps.shape[-1] for maps in own] == [2, 3, 2, 3]
+        grown = [maps if maps.shape[-1] == 3 else enlarged(torch.from_numpy(maps), (3, 3)).numpy() for maps in own]
+        np.testing.assert_allclose(prediction.class_maps, np.mean(grown, axis=0), rtol=1e-5)
+
     def test_a_clip_of_the_dataset_is_shown_to_those_who_have_not_seen_its_subject(self, retrained, case):
         said = predict(retrained, case("alpha/s02/positive_1"), "rcn-f")
         assert said.networks == ((0, "alpha/s02"), (1, "alpha/s02"))

@@ -45,7 +45,10 @@ def look_through(root: Path, skip: Sequence[str]) -> Tree:
     """Walk through a folder once; releases have hundreds of thousands of files."""
     if not root.is_dir():
         raise UserError(f"{root}: {'not a folder; unpack it first' if root.exists() else 'no such folder'}")
-    skipped = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in (*skip, ".*", "__macosx")))
+    skipped, hidden = (
+        re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
+        for patterns in ((*skip, "__macosx"), (".*", "__macosx"))
+    )
     tree = Tree(root.resolve(), {}, [], [])
     left, seen = [str(tree.root)], set()
     while left:
@@ -62,12 +65,13 @@ def look_through(root: Path, skip: Sequence[str]) -> Tree:
             raise UserError(f"{folder}: not readable ({error.strerror})") from None
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - see above
-            if skipped.match(entry.name.lower()):
+            if hidden.match(entry.name.lower()):
                 continue
             if suffix in IMAGES:
                 images.append(entry.name)
             elif _is_folder(entry):
-                left.append(entry.path)
+                if not skipped.match(entry.name.lower()):
+                    left.append(entry.path)
             elif suffix in _TABLES and not entry.name.startswith("~$"):
                 tree.tables.append(Path(entry.path))
             elif suffix in _ARCHIVES:
@@ -86,9 +90,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         raise UserError(f"{entry.path}: not readable ({error.strerror})") from None
 
 
+NOBODY = "?"
+
+
 @dataclass
 class Folder:
-    """A folder of frames: which clip it is and what names its files have, by the frame's number."""
+    """A folder of frames: which clip it is and what names its files have, by the frame's number.
+
+    Its subject is `NOBODY` where nothing tells it.
+    """
 
     path: str
     base: str
@@ -103,10 +113,11 @@ class Folder:
         return alike(self.subject), alike(self.clip)
 
 
-def sort_into_forms(layout: Layout, tree: Tree) -> dict[str, list[Folder]]:
-    """Return the folders with frames in each form; a file is taken for the first form that it fits."""
+def sort_into_forms(layout: Layout, tree: Tree, wanted: str | None = None) -> dict[str, list[Folder]]:
+    """Return the folders with frames in each form; a file is taken for the first form that it fits, `wanted` before."""
     found: dict[str, list[Folder]] = {name: [] for name in layout.forms}
-    expressions = {name: layout.components(form) for name, form in layout.forms.items()}
+    forms = sorted(layout.forms.items(), key=lambda item: item[0] != wanted)
+    expressions = {name: layout.components(form) for name, form in forms}
     for path, images in tree.images.items():
         parts = Path(path).parts
         left = images
@@ -123,7 +134,7 @@ def sort_into_forms(layout: Layout, tree: Tree) -> dict[str, list[Folder]]:
                     others.append(image)
             if names:
                 said = {key: text for match in matches if match for key, text in match.groupdict().items()}
-                subject = layout.subject_of(said.get("subject") or re.split(r"[_-]", said["clip"])[0]) or "?"
+                subject = layout.subject_of(said.get("subject") or re.split(r"[_-]", said["clip"])[0]) or NOBODY
                 clip = layout.clip_of(subject, said["clip"])
                 base = str(Path(*parts[: -len(folders)]))
                 found[name].append(Folder(path, base, subject, clip, said.get("emotion"), dict(sorted(names.items()))))

@@ -98,7 +98,8 @@ class Prepared:
     Attributes:
         dataset: of the clips that are whole.
         broken: the other clips, as `database/subject/clip`, with the reason.
-        missing: samples of the ground truth that the releases do not have at all, though they have others.
+        missing: samples of the ground truth that the releases do not have at all, though they have others of the
+            database; what a layout leaves out is told with the release.
         unregistered: clips whose head drift was not found, so that it stays in their maps.
     """
 
@@ -170,7 +171,8 @@ def prepare(
     missing: list[str] = []
     if ground_truth:
         _, missing = check_labels([clip.sample for clip in clips], ground_truth, whole=False)
-    there = {alike(clip) for clip in broken}
+    left_out = (clip for release in releases for clips in release.left_out.values() for clip in clips)
+    there = {alike(clip) for clip in (*broken, *left_out)}
     missing = [sample for sample in missing if alike(sample) not in there]
     told = progress or (lambda done, total, stage: None)
     workers = workers or cores()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from nas_mer.data.dataset import Sample, alike
 from nas_mer.data.frames.clips import Clip, read_files
-from nas_mer.data.frames.folders import Folder, Key, Tree, look_through, sort_into_forms
+from nas_mer.data.frames.folders import NOBODY, Folder, Key, Tree, look_through, sort_into_forms
 from nas_mer.data.frames.layout import LAYOUTS, Form, Layout, load_layout
 from nas_mer.data.frames.workbooks import SUFFIXES, read_table
 from nas_mer.data.tables import Row
@@ -144,7 +144,7 @@ def _frames(layout: Layout, tree: Tree, wanted: str | None) -> tuple[str, Folder
     """Return the form to take, and its folders by clip."""
     if wanted is not None and wanted not in layout.forms:
         raise UserError(f"{layout.title} has no form '{wanted}' of frames{did_you_mean(wanted, layout.forms)}")
-    found = sort_into_forms(layout, tree)
+    found = sort_into_forms(layout, tree, wanted)
     name = wanted or next((name for name in layout.forms if found[name]), None)
     if name is None or not found[name]:
         raise UserError("\n".join(_nothing(layout, tree, wanted, found)))
@@ -307,20 +307,28 @@ def _entry(layout: Layout, row: Row, subject: str) -> _Entry:
     """Return what a row says, corrected."""
     recording = layout.clip_of(subject, row.cells["clip"])
     clip = layout.sample.replace("{clip}", recording).replace("{onset}", row.cells["onset"])
-    cells, notes = dict(row.cells), []
-    if correction := _about(layout.corrections, subject, clip):
-        for column, cell in correction.cells.items():
-            written = cells.get(column, cell)
-            if written.lower() != cell.lower() and not (_unmarked(written) and _unmarked(cell)):
-                notes.append(f"{column} '{written}' is taken as '{cell}': {correction.because}")
-            cells[column] = cell
-    return _Entry(row.place, layout.database, subject, recording, clip, cells, tuple(notes))
+    cells, notes = _corrected(layout, subject, clip, row.cells)
+    return _Entry(row.place, layout.database, subject, recording, clip, cells, notes)
 
 
 def _entry_of(layout: Layout, folder: Folder, tree: Tree) -> _Entry:
-    """Return what a folder of frames says about its clip."""
-    cells = {"onset": "first", "offset": "last"}
-    return _Entry(tree.below(folder.path), layout.database, folder.subject, folder.clip, folder.clip, cells)
+    """Return what a folder of frames says about its clip, corrected."""
+    cells, notes = _corrected(layout, folder.subject, folder.clip, {"onset": "first", "offset": "last"})
+    return _Entry(tree.below(folder.path), layout.database, folder.subject, folder.clip, folder.clip, cells, notes)
+
+
+def _corrected(
+    layout: Layout, subject: str, clip: str, written: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return what is written about a clip as the layout corrects it, and what that has changed."""
+    cells, notes = dict(written), []
+    if correction := _about(layout.corrections, subject, clip):
+        for column, cell in correction.cells.items():
+            before = cells.get(column, cell)
+            if before.lower() != cell.lower() and not (_unmarked(before) and _unmarked(cell)):
+                notes.append(f"{column} '{before}' is taken as '{cell}': {correction.because}")
+            cells[column] = cell
+    return cells, tuple(notes)
 
 
 class _LeftOutError(Exception):
@@ -339,6 +347,8 @@ def _clip(layout: Layout, form: Form, entry: _Entry, folders: Sequence[Folder], 
     """
     if reason := _about(layout.left_out, entry.subject, entry.clip):
         raise _LeftOutError(reason)
+    if entry.subject == NOBODY:
+        raise _BrokenError("nothing tells whose it is: neither folders, nor its name, nor an annotation")
     label = _label(layout, entry, folders[0] if len(folders) == 1 else None)
     if not folders:
         raise _BrokenError(f"no frames; there is no {form.expected(entry.subject, entry.recording)}")

@@ -213,6 +213,21 @@ class TestRefused:
         result = again(releases, kept, ground_truth=tmp_path / "more.csv")
         assert result.missing == ("casme2/sub99/EP01_01",)
 
+    def test_a_ground_truth_of_other_databases(self, releases, tmp_path):
+        (tmp_path / "other.csv").write_text("casme3a,s1,a,0\n")
+        with pytest.raises(
+            UserError, match=r"other.csv: is of casme3a and says nothing about casme2, samm, smic; leave"
+        ):
+            again(releases, tmp_path, ground_truth=tmp_path / "other.csv")
+
+    def test_what_is_left_out_is_not_missing(self, releases, filmed, tmp_path):
+        first, *others = releases
+        out, *rest = first.clips
+        name = str(out.sample)
+        changed = replace(first, clips=tuple(rest), left_out={**first.left_out, "she laughed": (name,)})
+        result = again([changed, *others], tmp_path, ground_truth=filmed / "ground_truth.csv")
+        assert name not in result.missing
+
     def test_broken_clips_that_the_ground_truth_spells_otherwise(self, prepared, releases, kept, filmed, tmp_path):
         respelt = (filmed / "ground_truth.csv").read_text().replace("_0", "_00").upper()
         (tmp_path / "respelt.csv").write_text(respelt)

@@ -209,6 +209,13 @@ class TestCasme2:
         assert not any(clip.cropped for clip in release.clips)
         assert all(path.name.startswith("img") for clip in release.clips for path in clip.frames.values())
 
+    def test_a_chosen_form_goes_before_what_a_folder_is_called(self, miniatures, tmp_path):
+        miniatures["samm raw"].write(tmp_path / "SAMM_uncropped")
+        layout = load_layout("samm")
+        assert find_release(layout, tmp_path).form == "cropped"
+        release = find_release(layout, tmp_path, "raw")
+        assert (release.form, {clip.cropped for clip in release.clips}) == ("raw", {False})
+
     def test_unknown_form(self, miniatures, tmp_path):
         root = miniatures["casme2 cropped"].write(tmp_path)
         with pytest.raises(UserError, match="no form 'croped' of frames; did you mean 'cropped'"):
@@ -458,6 +465,31 @@ class TestLayoutOfOnesOwn:
         assert release.unmet == ("P001/take2",)
         with pytest.raises(UserError, match="take3: its apex would be its onset: the onset, 5, has no frame"):
             find_release(layout.model_copy(update={"corrections": {}}), trimmed)
+
+    def test_corrections_of_clips_that_no_row_mentions(self, trimmed):
+        (trimmed / "codes.xlsx").unlink()
+        release = find_release(load_layout(trimmed / "mine.yaml"), trimmed)
+        assert found(release)["P007", "take3"][1:4] == (6, 9, 20)
+        assert release.corrected == {}  # nothing was written that it changes
+        assert release.unmet == ("P001/take2",)
+
+    def test_clips_of_nobody(self, tmp_path, write_frames):
+        """All would be one person."""
+        write_frames(tmp_path, "joy/take3/{}.png", range(6, 21))
+        (tmp_path / "mine.yaml").write_text(
+            "database: mine\ntitle: Our laboratory\nrate: 120\nsubject: P001\nclip: take\\d+\n"
+            "forms: {all: {path: '{emotion}/{clip}/{frame}', cropped: true, trimmed: true}}\n"
+            "annotation: [codes*]\n"
+            "columns: {subject: [S], clip: [C], onset: [On], offset: [Off]}\n"
+            "classes: {positive: [joy]}\n"
+        )
+        with pytest.raises(UserError, match=r"mine/\?/take3: nothing tells whose it is"):
+            find_release(load_layout(tmp_path / "mine.yaml"), tmp_path)
+
+    def test_files_that_are_called_like_folders_to_skip(self, trimmed):
+        file = trimmed / "mine.yaml"
+        file.write_text(file.read_text() + "skip: [codes*]\n")
+        assert find_release(load_layout(file), trimmed).annotation == trimmed / "codes.xlsx"
 
     def test_from_frames_to_clips(self, tmp_path, write_frames, write_workbook):
         write_frames(tmp_path, "lab/P007/take3/colour_{:06}.png", range(90, 120))
