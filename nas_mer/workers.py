@@ -233,8 +233,8 @@ def keep_memory() -> None:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "gnu_get_libc_version"):
             trim_threshold, mmap_threshold = -1, -3
-            libc.mallopt(trim_threshold, 2**30)
-            libc.mallopt(mmap_threshold, 2**30)
+            if libc.mallopt(mmap_threshold, 2**25):  # the most that every glibc takes
+                libc.mallopt(trim_threshold, 2**30)
 
 
 @dataclass

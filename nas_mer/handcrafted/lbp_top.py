@@ -49,10 +49,11 @@ class LbpTop(Descriptor):
                 "frames with: nas-mer data prepare OUT ... --clip-frames 10"
             )
         needed = 2 * self.radius + 1
-        if min(dataset.clips.shape[1:]) < needed:
+        frames, height, width = dataset.clips.shape[1:]
+        if min(frames, height, width) < needed:
             raise UserError(
-                f"dataset '{dataset.name}': lbp-top with radius {self.radius} needs clips of {needed} frames or more, "
-                f"found {dataset.clips.shape[1]}"
+                f"dataset '{dataset.name}': lbp-top with radius {self.radius} needs clips of {needed} frames of "
+                f"{needed} x {needed} pixels or more, found {frames} of {width} x {height}"
             )
         _skimage()
         return dataset.clips

@@ -70,8 +70,9 @@ class Retrained:
 
     @cached_property
     def best(self) -> str:
-        """The genotype of the highest UAR."""
-        return max(self.rows, key=lambda name: self.rows[name].composite.uar)
+        """The genotype of the highest UAR, of those with the most samples: of a run under way some have few yet."""
+        parts = {name: row.composite for name, row in self.rows.items()}
+        return max(parts, key=lambda name: (parts[name].samples, parts[name].uar))
 
     @cached_property
     def of_best(self) -> Scored:

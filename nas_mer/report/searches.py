@@ -15,6 +15,7 @@ from nas_mer.runs.searches.findings import SHOWN, Findings, History, Tried
 from nas_mer.runs.searches.searching import shares
 from nas_mer.search import OBJECTIVES, Ranked, SearchRecipe
 from nas_mer.search.decided import Verdict
+from nas_mer.search.tuning import Value, in_words
 from nas_mer.space import Genotype, SearchSpace
 from nas_mer.view import Course, architecture_figure, course, equal_weight, history_figure, pareto_figure
 from nas_mer.words import listed, plural
@@ -159,7 +160,7 @@ class Searched:
                 one.genotype.rank, one.valid_uar, one.valid_loss, one.searches,
                 *(Cell(other.in_words(one.measured[name]), one.measured[name]) for name, other in others.items()),
                 *one.genotype.choices.values(),
-                *({**one.parameters, **one.recipe}[axis.name] for axis in config.tune),
+                *(_tuned({**one.parameters, **one.recipe}[axis.name]) for axis in config.tune),
             ]
             for one in self.judged[:SHOWN]
         ]  # fmt: skip
@@ -188,9 +189,20 @@ class Searched:
             [f"top{one.rank}", weight, *one.choices.values()] for one, weight in zip(self.top, weights, strict=True)
         ]
         yield Table(f"Derived from {self.name}", ["genotype", "joint weight", *self.space.decisions], rows)
+        if self.run.config.protocol == "nested":
+            yield Paragraph(
+                "These are of the mean over all folds, which together have seen every subject. The honest score is "
+                f"that of what each fold has found: nas-mer retrain {self.run.path}."
+            )
         for one in self.top:
             figure = architecture_figure(self.space, genotype=one)
             yield Picture(f"{self.run.name}-top{one.rank}", f"The network of top{one.rank}", figure, folded=True)
+
+
+def _tuned(value: Value) -> Cell:
+    """Return the cell of a tuned value, as a user writes it; numbers are sorted as such."""
+    text = in_words(value)
+    return Cell(text, value) if isinstance(value, int | float) and not isinstance(value, bool) else Cell.of(text)
 
 
 def winners(searches: Sequence[Searched]) -> Table:

@@ -67,6 +67,15 @@ class Schedule(Part):
     factor: Positive = 0.5
     final: NotNegative = 0.0
 
+    @model_validator(mode="after")
+    def _has_no_say(self) -> Self:
+        """Refuse what this kind takes no notice of."""
+        of_kind = {"every": "step", "factor": "step", "final": "cosine"}
+        for name, kind in of_kind.items():
+            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of the kind {kind}, and this is {self.kind}")
+        return self
+
     def at(self, epoch: int, epochs: int, start: float) -> float:
         """Return the learning rate in an epoch, counted from 0."""
         match self.kind:

@@ -112,8 +112,10 @@ def look_figure(looks: Sequence[Look], title: str) -> Figure:
     canvas = Canvas()
     canvas.figure.suppressComposite = True  # or an SVG would have one large image in place of many
     y = _MARGIN + LARGE / 144
-    canvas.text(_MARGIN, y, title, LARGE, bold=True)
-    y += LARGE * LEADING / 72 + 0.05
+    for words in wrap(title, wide - 2 * _MARGIN, LARGE, bold=True):
+        canvas.text(_MARGIN, y, words, LARGE, bold=True)
+        y += LARGE * LEADING / 72
+    y += 0.05
     for column, heading in enumerate(headings):
         canvas.text(left + column * (_TILE + _GAP) + _TILE / 2, y, heading, colour=GREY, align="center")
     y += 0.1

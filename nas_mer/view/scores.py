@@ -23,6 +23,7 @@ from nas_mer.score.published import COMPOSITE
 from nas_mer.score.tables import p_in_words, seeds_in_words
 from nas_mer.view.figures import FAINT, GREY, INK, MEDIUM, SMALL, Colour, Okabe, text_width, tint
 from nas_mer.view.sheet import GAP, LINE, MARGIN, TICKS, Entry, Sheet, bare, columns_for, point
+from nas_mer.words import listed
 
 # Inches.
 _SLOT = 0.125  # of a subject
@@ -59,16 +60,11 @@ def scores_figure(rows: Sequence[ScoreRow], published: Mapping[str, Published] |
                 found.append(_Mark(paper, None, None, colour, "D", filled=False, shift=shift))
         return found
 
-    panels = [
-        _Forest(
-            data, f"{part.samples} samples, {part.folds} subjects", {row.genotype: marks(row, data) for row in rows}
-        )
-        for data, part in parts.items()
-    ]
+    panels = [_Forest(data, _extent(rows, data), {row.genotype: marks(row, data) for row in rows}) for data in parts]
     entries = [Entry(shape, colour, metric) for metric, (colour, shape) in _METRICS.items()]
     if published:
         entries.append(Entry("D", INK, "in the paper, same network and sizes", filled=False))
-    if any(part.uar_interval for part in parts.values()):
+    if any(part.uar_interval for row in rows for data in parts if (part := _part(row, data))):
         entries.append(Entry("-", INK, "95 % interval over subjects"))
     if any(len(row.seeds) > 1 for row in rows):
         entries.append(Entry("=", INK, "± standard deviation over seeds"))
@@ -172,7 +168,7 @@ def subjects_figure(predictions: Sequence[Predictions]) -> Figure:
     """
     _check(predictions, "subjects")
     people = _people(predictions)
-    trained = f"Trained: {', '.join(by_genotype(predictions))}"
+    trained = f"Trained: {listed(by_genotype(predictions))}"
     trained += f" ({len(predictions)} leave-one-subject-out trainings)." if len(predictions) > 1 else "."
     entries = [
         Entry("|", tint(Okabe.BLUE, 0.6), "accuracy while held out" + (", mean" if len(predictions) > 1 else "")),
@@ -417,6 +413,17 @@ def _parts(rows: Iterable[ScoreRow]) -> dict[str, Score]:
     for row in rows:
         parts = {COMPOSITE: row.composite, **row.databases} | parts
     return parts
+
+
+def _extent(rows: Iterable[ScoreRow], data: str) -> str:
+    """Return of how many samples and subjects some scores are, from the least to the most."""
+    parts = [part for row in rows if (part := _part(row, data))]
+
+    def from_to(numbers: set[int]) -> str:
+        return "to".join(f" {number} " for number in sorted({min(numbers), max(numbers)})).strip()
+
+    samples, folds = {part.samples for part in parts}, {part.folds for part in parts}
+    return f"{from_to(samples)} samples, {from_to(folds)} subjects"
 
 
 def _part(row: ScoreRow, data: str) -> Score | None:

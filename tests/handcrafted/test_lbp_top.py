@@ -89,7 +89,7 @@ def test_what_it_describes(recorded, made):
     assert LbpTop(blocks=2).features(recorded.clips).shape == (len(recorded), 4 * 3 * 59)
     with pytest.raises(UserError, match=r"'tiny': lbp-top describes clips, and it keeps none; .* --clip-frames 10"):
         LbpTop().inputs(made())
-    with pytest.raises(UserError, match="radius 3 needs clips of 7 frames or more, found 5"):
+    with pytest.raises(UserError, match="radius 3 needs clips of 7 frames of 7 x 7 pixels or more, found 5 of "):
         LbpTop(radius=3).inputs(recorded)
 
 

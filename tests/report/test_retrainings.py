@@ -44,6 +44,17 @@ def test_the_summary_names_the_best_with_its_interval(retrained):
     assert "Of the others none differs from it beyond noise in UAR." in text
 
 
+def test_one_with_few_samples_yet_is_not_the_best(copied):
+    """Though it may have most of these right."""
+    rows = Retrained(copied, "whole").rows
+    least = min(rows, key=lambda name: rows[name].composite.uar)
+    for name in rows.keys() - {least}:
+        for seed in (0, 1):
+            (copied.path / "replicas" / name / str(seed) / "beta" / "s02.safetensors").unlink()
+    one = Retrained(copied, "cut")
+    assert (one.best, one.uar) == (least, rows[least].composite.uar)
+
+
 def test_pictures_are_of_the_best_or_of_all(retrained):
     one = Retrained(retrained, "mine")
     names = [part.name for part in one.scores() if part.kind == "picture"]

@@ -46,19 +46,24 @@ def judged(searched, space):
 
 def test_a_search_for_several_objectives_shows_its_front(judged):
     assert not [part for part in judged.details() if part.kind == "picture"]
-    tune = read_tune(["batch_size=8..64"], judged.space, load_recipe("default", Recipe))
+    tune = read_tune(
+        ["batch_size=8..64", "optimizer.learning_rate=1e-4..1e-2"], judged.space, load_recipe("default", Recipe)
+    )
     config = judged.run.config.model_copy(update={"objectives": ("uar", "flops"), "tune": tune})
     both = Searched(replace(judged.run, config=config), "judged")
     trials = {
-        member: tuple(replace(trial, recipe={"batch_size": 9}, measured={"flops": 1e6}) for trial in found)
+        member: tuple(
+            replace(trial, recipe={"batch_size": 9, "optimizer.learning_rate": 3e-4}, measured={"flops": 1e6})
+            for trial in found
+        )
         for member, found in judged.findings.trials.items()
     }
     both.__dict__["findings"] = Tried(trials, {})
     (picture,) = (part for part in both.details() if part.kind == "picture")
     assert picture.caption == "What was judged, by uar, flops"
     (shown,) = (part for part in both.details() if part.kind == "table" and "judged" in part.caption)
-    assert shown.headings[4:] == ("FLOP", "conv", "attention", "recurrent", "batch_size")
-    assert {(row[4].text, row[-1].text) for row in shown.rows} == {("1,000,000", "9")}
+    assert shown.headings[4:] == ("FLOP", "conv", "attention", "recurrent", "batch_size", "optimizer.learning_rate")
+    assert {(row[4].text, row[-2].text, row[-1].text) for row in shown.rows} == {("1,000,000", "9", "0.0003")}
 
 
 def summary(one):

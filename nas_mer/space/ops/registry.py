@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -83,6 +83,12 @@ class OpType:
         text = " | ".join(inspect.formatannotation(part, Like.__module__) for part in parts).replace("NoneType", "None")
         return f"{name}: {text} = {self.defaults[name]!r}" if name in self.defaults else f"{name}: {text}"
 
+    @cached_property
+    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
+        """What checks the value of each argument; made once, since large spaces have thousands of values."""
+        kinds = {name: str if name in self.references else kind for name, kind in self.types.items()}
+        return {name: TypeAdapter(kind, config=ConfigDict(strict=True)) for name, kind in kinds.items()}
+
     def check(self, args: Mapping[str, Any]) -> None:
         """Check argument names and types.
 
@@ -93,9 +99,8 @@ class OpType:
             if name not in self.types:
                 known = did_you_mean(name, [*self.types, *RESERVED])
                 raise ValueError(name, f"op '{self.name}' has no argument '{name}'{known}")
-            kind = str if name in self.references else self.types[name]
             try:
-                TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+                self._adapters[name].validate_python(value)
             except ValidationError as error:
                 problem = error.errors()[0]
                 reason = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
