@@ -105,15 +105,15 @@ def history_figure(
 
 def _columns(panels: Sequence[_Panel]) -> tuple[int, float]:
     """Return how many panels stand side by side, and how wide the axes of each are in inches."""
-    width = Page.current().width
+    width, least = Page.current().width, max(_NARROWEST, *(panel.head_width - panel.label_width for panel in panels))
     if width is None:
-        return min(math.ceil(math.sqrt(len(panels))), _MOST_COLUMNS), _WIDTH
+        return min(math.ceil(math.sqrt(len(panels))), _MOST_COLUMNS), max(_WIDTH, least)
     room = width - 2 * _MARGIN
     for columns in range(min(len(panels), _MOST_COLUMNS), 0, -1):
         across = (room - sum(_around(panels[c::columns]) for c in range(columns))) / columns
-        if across >= _NARROWEST:
+        if across >= least:
             break
-    return columns, max(across, _NARROWEST)
+    return columns, max(across, least)
 
 
 def _around(panels: Iterable[_Panel]) -> float:
@@ -165,6 +165,11 @@ class _Panel:
     @property
     def height(self) -> float:
         return max(_HEIGHT, _LABEL * len(self.curves))
+
+    @property
+    def head_width(self) -> float:
+        """How much title and note take; they may reach above the labels."""
+        return text_width(self.title, MEDIUM, bold=True) + (0.1 + text_width(self.note, SMALL) if self.note else 0)
 
     @property
     def label_width(self) -> float:
@@ -278,7 +283,7 @@ def _draw(panel: _Panel, canvas: Canvas, place: tuple[float, float, float, float
     axes = canvas.figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
     _curves(axes, panel)
     canvas.text(x, y - 0.1, panel.title, MEDIUM, bold=True)
-    canvas.text(x + width, y - 0.1, panel.note, colour=GREY, align="right")
+    canvas.text(x + max(width, panel.head_width), y - 0.1, panel.note, colour=GREY, align="right")
     below = f"epoch; {panel.below}" if panel.below else "epoch"
     canvas.text(x + width / 2, y + height + 0.3, below, colour=GREY, align="center")
     ends = [y + height * (1 - panel.share(curve.line[-1])) for curve in panel.curves]

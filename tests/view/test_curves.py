@@ -45,6 +45,15 @@ def test_history_of_many_decisions_is_legible(history, load, check_legible):
     check_legible(history_figure(*history(2, 10, load("nasbench201").decisions)))
 
 
+@pytest.mark.parametrize(("width", "needed"), [(3.5, 3.7), (7.16, 7.16)])
+def test_names_of_decisions_keep_clear_of_how_decided_they_are(history, load, check_legible, width, needed):
+    """Even if a column is then a little too narrow for them, to which a picture is scaled down when it is saved."""
+    with Page(width).applied():
+        figure = history_figure(*history(2, 4, load("darts_cnn").decisions))
+    assert width <= figure.get_figwidth() + 1e-6 <= needed + 1e-5
+    check_legible(figure)
+
+
 def test_each_panel_draws_each_seed_and_their_mean_with_the_winner_thick(history):
     weights, options, _ = history(3, 20)
     figure = history_figure(weights, options)
