@@ -792,8 +792,7 @@ class TestDisk:
 
         monkeypatch.setattr(Path, "write_bytes", refuse)
         status, out, err = nas_mer("search", "rcn", "--data", tiny, *QUICK, "--out", tmp_path / "s")
-        assert (status, out) == (1, "")
-        assert err.startswith("error: [Errno 13] Permission denied: ")
+        assert (status, out, err) == (2, "", f"error: {tmp_path / 's' / 'seeds'}: Permission denied\n")
 
 
 class TestProcess:

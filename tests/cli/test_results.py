@@ -74,7 +74,7 @@ class TestCompare:
         status, out, err = nas_mer("compare", *sides)
         assert (status, "rcn-f (seed 0)" in out) == (0, True)
         notes = [
-            "1 of 16 trainings are still to come; their samples are in no score",
+            "1 of 8 trainings are still to come; their samples are in no score",
             "rcn-f: no mean or comparison includes seed 1, which covers fewer samples than others",
         ]
         assert err == "".join(f"note: {note}\n" for note in notes)

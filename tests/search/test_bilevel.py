@@ -464,7 +464,7 @@ def close(found, expected):
             assert weights == pytest.approx(other.weights[decision], rel=1e-7)
 
 
-@pytest.mark.parametrize(("order", "relaxation"), zip(itertools.cycle(ORDERS), RELAXATIONS, strict=False))
+@pytest.mark.parametrize(("order", "relaxation"), [*zip(itertools.cycle(ORDERS), RELAXATIONS, strict=False)])
 @pytest.mark.usefixtures("float64")
 def test_a_search_is_the_same_whichever_run_beside_it(start, replica, order, relaxation):
     settings = {"order": order, "relaxation": relaxation, "weights": MILD, "noise": 0.1, "normalise": "standardise"}
