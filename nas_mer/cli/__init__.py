@@ -32,6 +32,9 @@ app.add_typer(space.app, name="space", help="Look at search spaces.")
 app.add_typer(benchmark.app, name="benchmark", help="Search spaces evaluated whole, as tables.")
 app.add_typer(runs.app, name="runs", help="Look at run folders and continue them.")
 
+_REFUSALS = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What says that a place which the user has named cannot be used."""
+
 
 def main() -> None:
     """Run the command line. Exit status 0: done; 2: the input is wrong; 1: anything else."""
@@ -58,9 +61,6 @@ def main() -> None:
         else:
             say("error", "red", str(error))
         sys.exit(2 if full or refused else 1)
-
-
-_REFUSALS = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def _print_version(wanted: bool) -> None:

@@ -303,10 +303,12 @@ def retrain(
             if not (nested or recipe):
                 refuse_tuned(name)
             found += [nested] if nested else find_genotypes(name, space, parameters)
-    if not found:
-        fitted = {"--group": group, "--checkpoint-every": checkpoint_every}
-        refuse_given(fitted, "is for networks; descriptors are fitted one by one and whole")
-    _refuse_useless(found, {"--recipe": recipe, "--epochs": epochs}, {"--space": space})
+    _refuse_useless(
+        found,
+        recipes={"--recipe": recipe, "--epochs": epochs},
+        spaces={"--space": space},
+        trainings={"--group": group, "--checkpoint-every": checkpoint_every},
+    )
     chosen = recipe_of(recipe or "default", epochs)
     names = [one[1].label if isinstance(one, tuple) else one.name for one in found] + [one.kind for one in descriptors]
     path = run_out or new_run_path("retrain", "-".join(names)[:60])
@@ -319,12 +321,16 @@ def retrain(
     print_json(run.result) if as_json else print_scores([run])
 
 
-def _refuse_useless(found: list[Any], recipes: dict[str, object], spaces: dict[str, object]) -> None:
-    """Refuse options that nothing of what is to be retrained depends on: those of recipes, and of spaces.
+def _refuse_useless(
+    found: list[Any], *, recipes: dict[str, object], spaces: dict[str, object], trainings: dict[str, object]
+) -> None:
+    """Refuse options, of recipes, spaces or trainings, that nothing of what is to be retrained depends on.
 
     Raises:
         UserError: one is given.
     """
+    if not found:
+        refuse_given(trainings, "is for networks; descriptors are fitted one by one and whole")
     single = [one for one in found if isinstance(one, tuple)]
     chosen = [choice for one in found if not isinstance(one, tuple) for choice in one.folds.values()]
     if not single and all(choice.recipe for choice in chosen):

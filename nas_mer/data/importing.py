@@ -158,7 +158,8 @@ def check_labels(samples: Sequence[Sample], path: Path, *, whole: bool = True) -
         spellings[_spelt_alike(key)].append(key)
     if not whole:
         known = {database for database, _, _ in truth}
-        if samples and not (checked := [sample for sample in samples if sample.database in known]):
+        checked = [sample for sample in samples if sample.database in known]
+        if samples and not checked:
             databases = listed(sorted({sample.database for sample in samples}))
             raise UserError(f"{path}: is of {listed(sorted(known))} and says nothing about {databases}; leave it out")
         samples = checked

@@ -25,7 +25,6 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import GridSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from nas_mer.compute import Compute
@@ -38,6 +37,7 @@ from nas_mer.runs import Progress, load_run, resume, retrain
 from nas_mer.runs.retrainings.retraining import places_of
 from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.score import ScoreRow
+from nas_mer.search.optuna_study import sqlite_url
 from nas_mer.space import Genotype, SearchSpace, find_genotype
 from nas_mer.train import Recipe
 from nas_mer.words import did_you_mean, listed
@@ -201,7 +201,7 @@ def _study(plan: Plan, sampler: GridSampler) -> Iterator[optuna.Study]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = plan.folder / _STUDY
     try:
-        storage = RDBStorage(URL.create("sqlite", database=str(file)).render_as_string())
+        storage = RDBStorage(sqlite_url(file))
     except DatabaseError as error:
         raise UserError(f"{file}: not readable as a study ({error.orig}); choose another --out") from None
     try:

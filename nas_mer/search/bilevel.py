@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas_mer.search.cost import LOOK, Cost
+from nas_mer.search.cost import Cost
 from nas_mer.search.hessian import dominant_eigenvalues
 from nas_mer.search.hypergradient import HYPERGRADIENTS, Tensors
 from nas_mer.search.recipe import SearchRecipe
@@ -56,11 +56,10 @@ class BilevelSearch(Supernets):
 
         While the alphas stay, their half is looked at instead.
         """
-        steps, batch, valid_steps, valid_batch = replica.alike(recipe)
+        steps, batch, _, valid_batch = replica.alike(recipe)
         rows = 2 * sum(map(len, space.decisions.values())) * valid_batch if recipe.early_stopping else 0
         weights, alphas = steps * batch, steps * PASSES[recipe.order] * valid_batch
-        look = valid_steps * valid_batch * LOOK
-        return Cost(weights + alphas + rows, warm_up=recipe.warm_up, warming=weights + look + rows)
+        return Cost(weights + alphas + rows, warm_up=recipe.warm_up, warming=weights + replica.look(recipe) + rows)
 
     def run_epoch(self) -> dict[int, Epoch]:
         """Search for one epoch; return what it left, by place, of each replica that did not fail in it."""

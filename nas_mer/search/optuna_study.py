@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas_mer.errors import UserError
@@ -82,6 +83,13 @@ class Storage:
 
         with answering(self.name):
             return optuna.get_all_study_names(self.opened)
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of a storage in a file."""
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def open_storage(url: str | None) -> Storage:

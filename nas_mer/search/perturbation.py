@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas_mer.nn import stacked
 from nas_mer.search.bilevel import BilevelSearch
-from nas_mer.search.cost import LOOK, Cost
+from nas_mer.search.cost import Cost
 from nas_mer.search.hypergradient import Tensors
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.supernets import Epoch, SearchReplica
@@ -50,9 +50,9 @@ class PerturbationSearch(BilevelSearch):
     @classmethod
     def cost(cls, space: SearchSpace, recipe: SearchRecipe, replica: SearchReplica) -> Cost:
         """Return what a search costs."""
-        steps, batch, valid_steps, valid_batch = replica.alike(recipe)
+        steps, batch, *_ = replica.alike(recipe)
         looks = sum(map(len, space.decisions.values())) + recipe.tuning * len(space.decisions)
-        samples = len(space.decisions) * recipe.tuning * steps * batch + looks * valid_steps * valid_batch * LOOK
+        samples = len(space.decisions) * recipe.tuning * steps * batch + looks * replica.look(recipe)
         return replace(super().cost(space, recipe, replica), once=samples)
 
     def run_epoch(self) -> dict[int, Epoch]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_mer.nn import Mixture, Stack, stacked
-from nas_mer.search.cost import Cost
+from nas_mer.search.cost import LOOK, Cost
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.trials import Trial
 from nas_mer.space import SearchSpace
@@ -65,6 +65,11 @@ class SearchReplica:
         """Return what searches of one space must have in common to run together: steps and samples a step."""
         halves = (steps_and_batch(len(half), recipe.batch_size) for half in (self.weights, self.alphas))
         return tuple(number for half in halves for number in half)
+
+    def look(self, recipe: SearchRecipe) -> float:
+        """Return what a look at the alphas' half costs, in samples; see `nas_mer.search.cost`."""
+        _, _, steps, batch = self.alike(recipe)
+        return steps * batch * LOOK
 
 
 class Supernets(ABC):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_mer.nn import one_hot
-from nas_mer.search.cost import LOOK, Cost
+from nas_mer.search.cost import Cost
 from nas_mer.search.recipe import SearchRecipe
 from nas_mer.search.supernets import Epoch, SearchReplica, Supernets, average_recall
 from nas_mer.search.trials import Trial
@@ -32,8 +32,7 @@ class WeightSharing(Supernets):
     @classmethod
     def cost(cls, space: SearchSpace, recipe: SearchRecipe, replica: SearchReplica) -> Cost:
         """Return what a search costs: all options are computed, those that are not chosen with weight 0."""
-        steps, batch, valid_steps, valid_batch = replica.alike(recipe)
-        look = valid_steps * valid_batch * LOOK
+        (steps, batch, *_), look = replica.alike(recipe), replica.look(recipe)
         return Cost(steps * batch + look, min(recipe.candidates, space.size) * look)
 
     def run_epoch(self) -> dict[int, Epoch]:

@@ -137,9 +137,12 @@ def pack(sources: Sequence[Source], name: str, partial: bool = False) -> Benchma
         def place(one: tuple[int, Mapping[str, str]]) -> list[int]:
             return [options.index(one[1][name]) for name, options in space.decisions.items()]
 
-        left = {number: one.choices for (number, _), one in found.items() if number not in rows}
-        whole = {number: choices for number, choices in left.items() if all((number, seed) in found for seed in seeds)}
-        rows |= dict(sorted(whole.items(), key=place))
+        left = {
+            number: one.choices
+            for (number, _), one in found.items()
+            if number not in rows and all((number, seed) in found for seed in seeds)
+        }
+        rows |= dict(sorted(left.items(), key=place))
 
     about = first.about.model_copy(
         update={

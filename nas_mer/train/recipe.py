@@ -68,7 +68,7 @@ class Schedule(Part):
     final: NotNegative = 0.0
 
     @model_validator(mode="after")
-    def _has_no_say(self) -> Self:
+    def _has_nothing_idle(self) -> Self:
         """Refuse what this kind takes no notice of."""
         of_kind = {"every": "step", "factor": "step", "final": "cosine"}
         for name, kind in of_kind.items():

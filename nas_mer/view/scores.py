@@ -419,11 +419,11 @@ def _extent(rows: Iterable[ScoreRow], data: str) -> str:
     """Return of how many samples and subjects some scores are, from the least to the most."""
     parts = [part for row in rows if (part := _part(row, data))]
 
-    def from_to(numbers: set[int]) -> str:
-        return "to".join(f" {number} " for number in sorted({min(numbers), max(numbers)})).strip()
+    def from_to(numbers: Sequence[int]) -> str:
+        least, most = min(numbers), max(numbers)
+        return f"{most}" if least == most else f"{least} to {most}"
 
-    samples, folds = {part.samples for part in parts}, {part.folds for part in parts}
-    return f"{from_to(samples)} samples, {from_to(folds)} subjects"
+    return f"{from_to([part.samples for part in parts])} samples, {from_to([part.folds for part in parts])} subjects"
 
 
 def _part(row: ScoreRow, data: str) -> Score | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nas_mer.data import CLASSES, canonical_subject, import_maps, read_ground_truth
+from nas_mer.data.importing import check_labels
 from nas_mer.errors import UserError
 
 U, V, STRAIN = 10, 20, 30
@@ -438,3 +439,8 @@ class TestRealData:
         assert v > 3 * abs(u)
         strain_spread, flow_spread = (np.median(megc.maps[:, channel], axis=(1, 2)).std() for channel in (2, 0))
         assert strain_spread < flow_spread
+
+
+def test_no_samples_contradict_nothing(tmp_path):
+    (tmp_path / "truth.csv").write_text("casme2,sub01,EP02_01f,1\n")
+    assert check_labels([], tmp_path / "truth.csv", whole=False) == ([], [])

@@ -187,7 +187,7 @@ def continue_retrain(
 
     def hear(task: Task[Place], heard: Heard[Place]) -> None:
         for first, trained in heard.trained.items():
-            for place in same[trainings[first].replica.about, trainings[first].recipe]:
+            for place in places_by_first[first]:
                 keep(place, trained)
         for place, checkpoint in heard.checkpoints.items():
             write_tensors(place.checkpoint(run), checkpoint)
@@ -209,7 +209,8 @@ def continue_retrain(
     same = defaultdict[Any, list[Place]](list)  # a genotype may have several names: what is the same is trained once
     for place, training in trainings.items():
         same[training.replica.about, training.recipe].append(place)
-    missing = {place: trainings[place] for place, *_ in same.values()}
+    places_by_first = {alike[0]: alike for alike in same.values()}
+    missing = {first: trainings[first] for first in places_by_first}
     every = CHECKPOINT_EVERY if compute.checkpoint_every is None else compute.checkpoint_every
     states = {place: read_tensors(place.checkpoint(run))[0] for place in missing if place.checkpoint(run).is_file()}
     with Metrics(run, known) as metrics:

@@ -39,7 +39,7 @@ from nas_mer.search import (
     find_strategy,
 )
 from nas_mer.search.objectives import check_objectives
-from nas_mer.search.optuna_study import open_storage
+from nas_mer.search.optuna_study import open_storage, sqlite_url
 from nas_mer.search.tuning import Axis
 from nas_mer.space import SearchSpace
 from nas_mer.train import Recipe
@@ -199,11 +199,7 @@ def studies_of(run: Path, config: SearchConfig, space: SearchSpace, members: Ite
 
 def _storage_of(run: Path, config: SearchConfig) -> SharedStorage:
     """Return where the studies of a run are: in its folder if they are nowhere else."""
-    from sqlalchemy.engine import URL
-
-    if config.storage:
-        return config.storage
-    return SharedStorage(url=URL.create("sqlite", database=str(run.resolve() / STUDIES)).render_as_string(), asker="")
+    return config.storage or SharedStorage(url=sqlite_url(run.resolve() / STUDIES), asker="")
 
 
 def _study_name(space: SearchSpace, strategy: Strategy, member: Member) -> str:
