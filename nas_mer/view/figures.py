@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -183,14 +184,22 @@ def _text_width(text: str, size: float, bold: bool, family: tuple[str, ...]) -> 
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
-    """Return the lines of a text broken between words so that each is at most `width` inches wide."""
-    lines: list[str] = []
+    """Return the lines of a text broken so that each is at most `width` inches wide.
+
+    It is broken between words, and a word that fills more than a line, as a run's name may, after its dashes too.
+    """
+    pieces: list[tuple[str, str]] = []  # each with what stands before it on the same line
     for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines else word
+        fits = text_width(word, size, bold) <= width
+        first, *others = [word] if fits else re.findall(r"[^-_/]*[-_/]|[^-_/]+", word) or [word]
+        pieces += [(" ", first), *(("", other) for other in others)]
+    lines: list[str] = []
+    for before, piece in pieces:
+        longer = f"{lines[-1]}{before}{piece}" if lines else piece
         if lines and text_width(longer, size, bold) <= width:
             lines[-1] = longer
         else:
-            lines.append(word)
+            lines.append(piece)
     return lines
 
 

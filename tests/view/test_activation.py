@@ -120,6 +120,12 @@ def test_is_legible(look, check_legible, stretched, framed):
     assert any("median" in text for text in shown) == bool(stretched)
 
 
+def test_a_long_name_of_a_run_is_not_cut_off(look, check_legible):
+    """As it is called by default where many genotypes are retrained."""
+    title = "What rcn looks at (20261126-130102-123-retrain-rcn-rcn-w-rcn-s-rcn-a-rcn-c-rcn-f-rcn-p)"
+    check_legible(look_figure([look(frames=None)], title))
+
+
 def test_names_that_are_long_keep_clear_of_the_pictures(look, check_legible):
     grids = {"a class of many words": np.eye(5), "b": np.eye(5)}
     hop = {("cell1.node2", "cell1.reduction.node3"): np.eye(5)}
