@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -163,8 +162,6 @@ def data_prepare(
     kept = keep or place.with_name(f"{place.name}.kept")
     if kept.resolve().is_relative_to(place.resolve()):
         raise UserError(f"--keep: {kept} is within {folder}, which each call makes anew; choose a place outside it")
-    if math.isnan(magnify):
-        raise UserError("--magnify: must be a number from 1 to 1000, found nan")
     how = Preparation(
         size=size, flow=flow, strain=strain.value, apex=apex, magnify=magnify, register_pair=register, box=box_of(box),
         clip_frames=clip_frames,
