@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and YAML read with the place of every value."""
+"""Files written whole or not at all, files held by one process, and YAML read with the place of every value."""
 
 from __future__ import annotations
 
