@@ -10,14 +10,14 @@ demo: .venv/ready
 	$(BIN)/nas-mer demo --out $(DEMO)
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: .venv/ready
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 
 gallery: .venv/ready
 	test -e $(DEMO)/report.html || $(MAKE) demo

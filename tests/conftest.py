@@ -3,8 +3,10 @@
 import os
 import sqlite3
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -29,6 +31,21 @@ def _nothing_waits_for_the_disk():
         patch.setattr(os, "fsync", lambda file: None)
         yield
     event.remove(Engine, "connect", relax)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Small maps are quicker on one thread, sums are the same on every machine, and all cores have tests to run."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture
+def two_threads():
+    """Within the test torch computes on two threads."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 SIZES = {"size": 16, "feature_maps": 4, "pool": 2}

@@ -111,20 +111,17 @@ def test_nothing_to_do_needs_no_worker(tasks):
     assert list(each(tasks.threads, [], (), 4)) == []
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_tasks_compute_on_one_thread_and_the_caller_keeps_his(tasks):
-    torch.set_num_threads(2)
-    try:
-        assert list(each(tasks.threads, range(2), (), 1)) == [(0, 1), (1, 1)]
-        assert torch.get_num_threads() == 2
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-        results = each(tasks.threads, range(2), (), 1)
-        next(results)
-        results.close()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    assert list(each(tasks.threads, range(2), (), 1)) == [(0, 1), (1, 1)]
+    assert torch.get_num_threads() == 2
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    results = each(tasks.threads, range(2), (), 1)
+    next(results)
+    results.close()
+    assert torch.get_num_threads() == 2
 
 
 def test_devices_are_dealt_out_in_turn(tasks, tmp_path):

@@ -7,15 +7,6 @@ from nas_mer.space import SearchSpace
 from nas_mer.train import Inputs, Maps
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    """Small maps are quicker on one thread, and sums are the same on every machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def float64():
     """Whatever is made within the test computes in float64."""

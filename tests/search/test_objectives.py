@@ -25,6 +25,7 @@ def test_parameters_and_flop_by_hand():
     assert 2 * (16 * 3 * 5 + 20 * 3) <= found["flops"] <= 2 * (16 * 3 * 5 + 20 * 3) + 2 * pooled
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_latency_is_of_single_maps_without_gradients(monkeypatch):
     seen = []
 

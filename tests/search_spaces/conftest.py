@@ -1,7 +1,6 @@
 from functools import cache
 
 import pytest
-import torch
 from torch import nn
 
 from nas_mer.nn import Network
@@ -11,14 +10,6 @@ MODELS = [
     "ststnet", "off-apexnet", "dual-inception", "capsulenet", "nmer", "dcn-db", "resnet18", "densenet121",
     "model-1", "model-2", "model-3", "model-4",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache
