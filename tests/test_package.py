@@ -18,6 +18,7 @@ LAYERS = [
     "words",
     "seeds",
     "files",
+    "placed_yaml",
     "workers",
     "cluster",
     "compute",

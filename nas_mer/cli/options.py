@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas_mer.errors import UserError
-from nas_mer.files import parse_yaml
+from nas_mer.placed_yaml import parse_yaml
 from nas_mer.space import Genotype, SearchSpace, find_genotype, load_genotype
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from nas_mer.cli.options import (
     run_and_genotype,
 )
 from nas_mer.errors import UserError
-from nas_mer.files import read_yaml
+from nas_mer.placed_yaml import read_yaml
 from nas_mer.space import SearchSpace
 
 if TYPE_CHECKING:

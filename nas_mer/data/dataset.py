@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict
 from nas_mer import __version__
 from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError, refuse
-from nas_mer.files import Node, check_replaceable, read_json, replacing, write_json
+from nas_mer.files import check_replaceable, read_json, replacing, write_json
+from nas_mer.placed_yaml import Node
 from nas_mer.words import did_you_mean, listed
 
 CLASSES = ("negative", "positive", "surprise")

@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node
 from nas_mer.handcrafted.bi_woof import BiWoof
 from nas_mer.handcrafted.descriptor import Descriptor
 from nas_mer.handcrafted.lbp_top import LbpTop
+from nas_mer.placed_yaml import Node
 from nas_mer.words import did_you_mean
 
 __all__ = ["DESCRIPTORS", "AnyDescriptor", "BiWoof", "Descriptor", "LbpTop", "find_descriptor"]

@@ -30,7 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_mer import __version__
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
-from nas_mer.files import Node, beside, held, read_json, sweep, write_json, write_text
+from nas_mer.files import beside, held, read_json, sweep, write_json, write_text
+from nas_mer.placed_yaml import Node
 from nas_mer.score.grid import Column, Grid
 from nas_mer.space import INPUT, SearchSpace
 from nas_mer.train import Maps

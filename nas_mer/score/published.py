@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from nas_mer.files import Node, read_yaml
+from nas_mer.placed_yaml import Node, read_yaml
 
 COMPOSITE = "composite"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, parse_yaml
+from nas_mer.placed_yaml import Node, parse_yaml
 from nas_mer.space import SearchSpace
 from nas_mer.train.recipe import Part, Recipe
 from nas_mer.words import did_you_mean

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from nas_mer.errors import UserError
-from nas_mer.files import read_yaml, write_yaml
+from nas_mer.placed_yaml import read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from nas_mer.space.space import SearchSpace

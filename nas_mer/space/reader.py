@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, describe
+from nas_mer.placed_yaml import Node, describe
 from nas_mer.space.decisions import Rule
 from nas_mer.space.graph import Graph
 from nas_mer.space.states import StateReader

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_mer.errors import UserError
-from nas_mer.files import Node, parse_yaml, read_yaml
+from nas_mer.placed_yaml import Node, parse_yaml, read_yaml
 from nas_mer.space.decisions import Decisions, Rule, Weights
 from nas_mer.space.genotype import Genotype
 from nas_mer.space.graph import INPUT, Graph

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import networkx as nx
 
-from nas_mer.files import Node, describe
+from nas_mer.placed_yaml import Node, describe
 from nas_mer.space.decisions import Rule
 from nas_mer.space.graph import INPUT, Choice, Edge, Graph, Hop, Inputs, Module, Op, Repetition, State, is_none
 from nas_mer.space.ops import OPS, Shape

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nas_mer.files import Node, describe
+from nas_mer.placed_yaml import Node, describe
 
 Parameters = Mapping[str, int | float | bool]
 

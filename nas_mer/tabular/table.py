@@ -24,7 +24,8 @@ from scipy.special import log_softmax
 
 from nas_mer.data import Dataset, Sample, bilevel_halves
 from nas_mer.errors import UserError, refuse
-from nas_mer.files import Node, replacing
+from nas_mer.files import replacing
+from nas_mer.placed_yaml import Node
 from nas_mer.score import RESAMPLES, Comparison, Predictions, ScoreRow, compare, confusion, score, uar, uf1
 from nas_mer.score.predictions import together
 from nas_mer.score.tables import score_table

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from nas_mer.files import read_yaml
 from nas_mer.handcrafted import DESCRIPTORS
+from nas_mer.placed_yaml import read_yaml
 from nas_mer.reproduce import EXPERIMENTS, Setting
 from nas_mer.space import shipped_spaces
 

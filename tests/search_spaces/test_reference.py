@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from nas_mer import build
-from nas_mer.files import read_yaml
 from nas_mer.nn import Network, Stack
+from nas_mer.placed_yaml import read_yaml
 from nas_mer.space import shipped_spaces
 
 SMALL = {  # and nothing left to chance

@@ -4,7 +4,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from nas_mer.errors import UserError
-from nas_mer.files import parse_yaml
+from nas_mer.placed_yaml import parse_yaml
 from nas_mer.space import OPS, SearchSpace, json_schema, shipped_spaces, syntax
 
 SCHEMA = json_schema()

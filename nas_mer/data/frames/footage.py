@@ -20,7 +20,7 @@ from nas_mer.data.frames.layout import IMAGES
 from nas_mer.data.frames.prepare import Pair, Preparation, cropped, make_pair
 from nas_mer.data.images import quiet
 from nas_mer.errors import UserError
-from nas_mer.files import Node
+from nas_mer.placed_yaml import Node
 
 LONGEST = 2000
 """The most frames of a video that are read; no expression takes as long."""

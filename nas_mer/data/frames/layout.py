@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nas_mer.files import read_shipped
+from nas_mer.placed_yaml import read_shipped
 from nas_mer.words import did_you_mean
 
 LAYOUTS = Path(__file__).parent / "layouts"

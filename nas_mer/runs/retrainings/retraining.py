@@ -34,8 +34,9 @@ from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
 from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, write_text, write_yaml
+from nas_mer.files import replacing, write_text
 from nas_mer.handcrafted import AnyDescriptor
+from nas_mer.placed_yaml import write_yaml
 from nas_mer.runs.folder import (
     Config,
     DatasetReference,

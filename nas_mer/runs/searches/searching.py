@@ -18,7 +18,8 @@ from typing import Any
 
 from nas_mer.compute import Compute
 from nas_mer.errors import UserError
-from nas_mer.files import replacing, write_text, write_yaml
+from nas_mer.files import replacing, write_text
+from nas_mer.placed_yaml import write_yaml
 from nas_mer.runs.folder import DatasetReference, Progress, Run, by_one_process, check_input, create_run
 from nas_mer.runs.searches.config import (
     Protocol,

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from torch import nn
 
 from nas_mer.errors import UserError
-from nas_mer.files import describe
+from nas_mer.placed_yaml import describe
 from nas_mer.words import did_you_mean
 
 
