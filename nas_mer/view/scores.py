@@ -176,11 +176,12 @@ def subjects_figure(predictions: Sequence[Predictions]) -> Figure:
         Entry("--", GREY, "the whole database"),
         Entry("", INK, f"Below a bar: subject and number of samples. {trained}"),
     ]
-    sheet = Sheet("Accuracy by subject", entries)
-    foot = max(text_width(f"{person.name}  {person.samples}", SMALL) for group in people.values() for person in group)
-    left = MARGIN + 0.26
-    room = int((sheet.width - MARGIN - left) / _SLOT)
     titles = {database: f"{database}  {bare(f'{_accuracy(group):.3f}')}" for database, group in people.items()}
+    left = MARGIN + 0.26
+    least = left + max(text_width(title, SMALL, bold=True) for title in titles.values()) + MARGIN
+    sheet = Sheet("Accuracy by subject", entries, least)
+    foot = max(text_width(f"{person.name}  {person.samples}", SMALL) for group in people.values() for person in group)
+    room = int((sheet.width - MARGIN - left) / _SLOT)
 
     def needed(database: str, piece: Sequence[_Person]) -> float:
         return max(len(piece) * _SLOT, text_width(titles[database], SMALL, bold=True)) + GAP

@@ -43,19 +43,32 @@ def published():
     return {"rcn-s": find_published("rcn-s", SAMPLES, 60, 16, 5)}
 
 
-@pytest.mark.parametrize("page", [Page(), Page(3.5, "serif")], ids=["natural", "column"])
-def test_all_are_legible_and_as_wide_as_asked(page, groups, rows, comparisons, published, check_legible):
+@pytest.fixture(scope="module")
+def figures(groups, rows, comparisons, published):
+    """A function that draws all kinds."""
     weights = {row.genotype: 0.1 / rank for rank, row in enumerate(rows, 1)}
     predictions = list(itertools.chain(*groups.values()))
+    return lambda: (
+        scores_figure(rows, published),
+        confusion_figure(rows[:1]),
+        subjects_figure(predictions),
+        ranks_figure(weights, rows),
+        differences_figure(comparisons),
+    )
+
+
+@pytest.mark.parametrize("page", [Page(), Page(3.5, "serif")], ids=["natural", "column"])
+def test_all_are_legible_and_as_wide_as_asked(page, figures, check_legible):
     with page.applied():
-        for figure in (
-            scores_figure(rows, published),
-            confusion_figure(rows[:1]),
-            subjects_figure(predictions),
-            ranks_figure(weights, rows),
-            differences_figure(comparisons),
-        ):
+        for figure in figures():
             assert figure.get_figwidth() == pytest.approx(page.room)
+            check_legible(figure)
+
+
+def test_on_too_narrow_a_page_they_have_the_least_width_that_they_need(figures, check_legible):
+    with Page(0.5).applied():
+        for figure in figures():
+            assert 1 < figure.get_figwidth() < 4
             check_legible(figure)
 
 
