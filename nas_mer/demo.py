@@ -13,7 +13,8 @@ from nas_mer.data.synthetic.releases import FOLDERS, MARK, write_releases
 from nas_mer.files import check_replaceable
 from nas_mer.report import write_report
 from nas_mer.runs.folder import Progress, Run
-from nas_mer.runs.retrainings.retraining import RetrainConfig, retrain
+from nas_mer.runs.retrainings.config import RetrainConfig
+from nas_mer.runs.retrainings.retraining import retrain
 from nas_mer.runs.searches.config import SearchConfig
 from nas_mer.runs.searches.pictures import draw_weight_history, draw_weights
 from nas_mer.runs.searches.searching import search

@@ -246,7 +246,7 @@ def _is_space(what: str) -> bool:
 def _scored(what: str, average_seeds: bool) -> Scored:
     """Return `RUN` with one genotype, or `RUN:GENOTYPE`, with its predictions of all seeds or of their average."""
     from nas_mer.runs import load_run
-    from nas_mer.runs.retrainings.retraining import genotype_of
+    from nas_mer.runs.retrainings.config import genotype_of
     from nas_mer.runs.retrainings.scored import Scored
 
     path, name = run_and_genotype(what)

@@ -16,7 +16,7 @@ from nas_mer.export.parts import Ensemble
 from nas_mer.nn import Network
 from nas_mer.runs import RetrainConfig, Run
 from nas_mer.runs.predicting import network_of, trained_networks
-from nas_mer.runs.retrainings.retraining import Place, genotype_file, places_of, recipe_of
+from nas_mer.runs.retrainings.config import Place, genotype_file, places_of, recipe_of
 from nas_mer.space import INPUT, Genotype, SearchSpace, Shape, load_genotype
 from nas_mer.train.batches import Normaliser
 from nas_mer.words import did_you_mean, listed

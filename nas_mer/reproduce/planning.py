@@ -34,7 +34,7 @@ from nas_mer.files import held
 from nas_mer.handcrafted import DESCRIPTORS, find_descriptor
 from nas_mer.reproduce.experiments import EXPERIMENTS, Experiment, Setting
 from nas_mer.runs import Progress, load_run, resume, retrain
-from nas_mer.runs.retrainings.retraining import places_of
+from nas_mer.runs.retrainings.config import places_of
 from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.score import ScoreRow
 from nas_mer.search.optuna_study import sqlite_url

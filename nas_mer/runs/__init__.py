@@ -9,7 +9,9 @@ from nas_mer.errors import UserError
 from nas_mer.runs.choosing import ChooseConfig, choose, chosen_of, continue_choose
 from nas_mer.runs.folder import Kind, Progress, Run, new_run_path, open_run
 from nas_mer.runs.nested import Choice, Nested, nested_of
-from nas_mer.runs.retrainings.retraining import RetrainConfig, continue_retrain, predictions, retrain
+from nas_mer.runs.retrainings.config import RetrainConfig
+from nas_mer.runs.retrainings.findings import predictions
+from nas_mer.runs.retrainings.retraining import continue_retrain, retrain
 from nas_mer.runs.searches.config import SearchConfig, history, mean_weights, space_of
 from nas_mer.runs.searches.searching import continue_search, derive, search
 

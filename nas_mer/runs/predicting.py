@@ -24,15 +24,8 @@ from nas_mer.errors import UserError
 from nas_mer.nn import Activation, Network, activation
 from nas_mer.nn.activation import enlarged
 from nas_mer.runs.folder import Run
-from nas_mer.runs.retrainings.retraining import (
-    Place,
-    RetrainConfig,
-    genotype_file,
-    genotype_of,
-    places_of,
-    predictions,
-    recipe_of,
-)
+from nas_mer.runs.retrainings.config import Place, RetrainConfig, genotype_file, genotype_of, places_of, recipe_of
+from nas_mer.runs.retrainings.findings import predictions
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.score import Predictions, by_genotype, fullest
 from nas_mer.space import INPUT, Graph, load_genotype

@@ -17,7 +17,7 @@ from nas_mer.data import Sample
 from nas_mer.errors import UserError, refuse
 from nas_mer.runs import RetrainConfig, Run, predictions
 from nas_mer.runs.folder import DatasetReference
-from nas_mer.runs.retrainings.retraining import genotype_file, samples_of
+from nas_mer.runs.retrainings.config import genotype_file, samples_of
 from nas_mer.seeds import Seeds, numbers_of, seeds_in_words
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct

@@ -12,7 +12,7 @@ from nas_mer.data import Dataset, subject_parts
 from nas_mer.errors import UserError
 from nas_mer.runs import choose, chosen_of, load_run, resume, retrain
 from nas_mer.runs.folder import maps_of
-from nas_mer.runs.retrainings.retraining import recipe_of
+from nas_mer.runs.retrainings.config import recipe_of
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.train import Group, Inputs, Replica, train
 from nas_mer.workers import one_thread

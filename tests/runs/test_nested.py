@@ -8,7 +8,7 @@ import pytest
 from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import Choice, Compute, Nested, load_run, nested_of, predictions, resume, retrain
-from nas_mer.runs.retrainings.retraining import notes
+from nas_mer.runs.retrainings.findings import notes
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.score import compare
 from nas_mer.space import SearchSpace, load_genotype

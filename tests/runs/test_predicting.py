@@ -21,7 +21,7 @@ from nas_mer.runs.predicting import (
     predict,
     trained_network,
 )
-from nas_mer.runs.retrainings.retraining import genotype_of
+from nas_mer.runs.retrainings.config import genotype_of
 from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 from nas_mer.score import Predictions
 

@@ -1,15 +1,6 @@
 """The retrain command: genotypes trained from scratch under leave-one-subject-out, in a run folder.
 
 The classifiers of handcrafted descriptors are fitted beside them, once each: nothing about them depends on a seed.
-
-genotypes/rcn-f.yaml, spaces/...            what is trained
-genotypes/nested/smic/s01.yaml              the same of a nested search or a choice, which has one for each fold
-recipes/choice/smic/s01.yaml                the recipe that a choice has for a fold
-samples.csv                                 the dataset's manifest
-replicas/rcn-f/0/smic/s01.safetensors       logits, losses and network of one (genotype, seed, held-out subject)
-replicas/bi-woof/0/smic/s01.safetensors     decision values of a descriptor's classifier
-checkpoints/...                             trainings on their way, until the run is finished
-predictions.csv                             every sample's prediction, when the run is finished
 """
 
 from __future__ import annotations
@@ -21,24 +12,21 @@ import math
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from nas_mer.compute import Compute
-from nas_mer.data import CLASSES, Dataset, Sample, loso_folds
+from nas_mer.data import Dataset, loso_folds
 from nas_mer.data.dataset import COLUMNS as SAMPLE_COLUMNS
-from nas_mer.data.tables import read_rows
 from nas_mer.errors import UserError
 from nas_mer.files import replacing, write_text
 from nas_mer.handcrafted import AnyDescriptor
 from nas_mer.placed_yaml import write_yaml
 from nas_mer.runs.folder import (
-    Config,
     DatasetReference,
     Progress,
     Run,
@@ -47,42 +35,27 @@ from nas_mer.runs.folder import (
     create_run,
 )
 from nas_mer.runs.nested import Nested
+from nas_mer.runs.retrainings.config import (
+    Place,
+    RetrainConfig,
+    checkpoints_of,
+    genotype_file,
+    places_of,
+    recipe_of,
+)
+from nas_mer.runs.retrainings.findings import predictions, result_of
 from nas_mer.runs.retrainings.fitting import fit_all
 from nas_mer.runs.tensorboard import Metrics, follow
 from nas_mer.runs.tensors import packed, read_tensor, read_tensors, write_tensors
 from nas_mer.runs.trainings import Heard, Task, Training, train_all
-from nas_mer.score import Predictions, as_json, by_genotype, confusion, fullest, score, uar
-from nas_mer.score.predictions import seeds_of
+from nas_mer.score import Predictions, confusion, uar
 from nas_mer.seeds import Seeds, numbers_of
 from nas_mer.space import Genotype, Graph, SearchSpace, load_genotype
-from nas_mer.train import Recipe, Replica, Trained, load_recipe
-from nas_mer.words import did_you_mean, listed
+from nas_mer.train import Recipe, Replica, Trained
+from nas_mer.words import listed
 
 CHECKPOINT_EVERY = 10.0
 """Seconds between two checkpoints of a training if no other number is asked for; most are trained before."""
-
-
-class RetrainConfig(Config):
-    """What a retraining was asked for.
-
-    Attributes:
-        recipe: how networks are trained.
-        genotypes: their names in the run.
-        handcrafted: descriptors by their names.
-        classes: of the dataset.
-        protocol: what is held out.
-    """
-
-    recipe: Recipe
-    genotypes: tuple[str, ...]
-    handcrafted: dict[str, AnyDescriptor] = Field(default_factory=dict)
-    classes: tuple[str, ...] = CLASSES
-    protocol: str = "loso"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Those of all that is trained."""
-        return (*self.genotypes, *self.handcrafted)
 
 
 def retrain(
@@ -221,7 +194,7 @@ def continue_retrain(
         scores = result_of(run, found)
         metrics.add_scores(scores["scores"])
     _write_predictions(run, found)
-    shutil.rmtree(_checkpoints(run), ignore_errors=True)  # before the run is finished: then nobody looks at it again
+    shutil.rmtree(checkpoints_of(run), ignore_errors=True)  # before the run is finished: then nobody looks at it again
     run.finish(scores)
     return run
 
@@ -245,129 +218,6 @@ class _Standing:
         return f"; UAR so far: {best}" if best else ""
 
 
-def predictions(run: Run[RetrainConfig], begun: bool = True) -> list[Predictions]:
-    """Return what a run's networks said of their held-out samples: one item a (genotype, seed), as far as trained.
-
-    Args:
-        run: the run.
-        begun: whether it must have some.
-
-    Raises:
-        UserError: it must, and no network is trained yet, or the training of each failed.
-    """
-    samples, classes = _samples(run), run.config.classes
-    failures = []
-    parts: dict[tuple[str, int], list[tuple[list[Sample], np.ndarray]]] = {}
-    for place, (logits, about) in _trained(run, places_of(run)):
-        if about["failure"]:
-            failures.append(f"{place.genotype}, {about['failure']}")
-        else:
-            parts.setdefault((place.genotype, place.seed), []).append((samples[place.fold], logits.numpy()))
-    if begun and not parts:
-        if failures:
-            raise UserError(
-                f"{run.path}: no training succeeded; start another run with another recipe: {listed(failures, 3)}"
-            )
-        raise UserError(f"{run.path}: no network is trained yet; continue it with: nas-mer runs resume {run.path}")
-    found = []
-    for (genotype, seed), folds in parts.items():
-        rows = [sample for fold, _ in folds for sample in fold]
-        pooled = np.concatenate([logits for _, logits in folds])
-        found.append(
-            Predictions(
-                genotype=genotype,
-                seed=seed,
-                classes=classes,
-                databases=np.array([s.database for s in rows]),
-                subjects=np.array([f"{s.database}/{s.subject}" for s in rows]),
-                clips=np.array([s.clip for s in rows]),
-                labels=np.array([classes.index(s.label) for s in rows]),
-                predicted=pooled.argmax(axis=1),
-                logits=pooled,
-            )
-        )
-    return found
-
-
-def notes(run: Run[RetrainConfig], found: Sequence[Predictions], name: str | None = None) -> list[str]:
-    """Return what to know of a run's scores: what they lack and why, and which are optimistic.
-
-    Args:
-        run: the run.
-        found: its predictions.
-        name: the one genotype to speak of; None for all.
-    """
-    places = [place for place in places_of(run) if name in (None, place.genotype)]
-    trained = {place: about["failure"] for place, (_, about) in _trained(run, places)}
-    failed = defaultdict(list)
-    for place, failure in trained.items():
-        if failure:
-            failed[place.genotype].append(failure)
-    said = [f"{one}: {len(why)} failed, whose samples are in no score: {listed(why, 3)}" for one, why in failed.items()]
-    if missing := len(places) - len(trained):
-        said.append(f"{missing} of {len(places)} trainings are still to come; their samples are in no score")
-    for label, group in by_genotype(found).items():
-        if few := {*seeds_of(group)} - {*seeds_of(fullest(group))}:
-            seeds = listed(f"seed {seed}" for seed in sorted(few))
-            said.append(f"{label}: no mean or comparison includes {seeds}, which covers fewer samples than others")
-    folds = {place.fold for place in places}
-    named = [one for one in run.config.genotypes if name in (None, one)]
-    if searched := [one for one in named if _is_searched(run, one, folds)]:
-        said.append(
-            f"found by a search: {listed(searched)}; if that search saw this dataset, as with protocol shared, its "
-            "scores here are optimistic"
-        )
-    return said
-
-
-def _is_searched(run: Run[RetrainConfig], name: str, folds: Iterable[str]) -> bool:
-    """Return whether a search found a genotype that may have seen a subject that it is tested on.
-
-    What a nested search found for a fold has not seen the fold's subject.
-    """
-    load = functools.cache(Genotype.load)
-    found = ((fold, load(genotype_file(run, name, fold))) for fold in folds)
-    return any(one.rank is not None and not one.origin.endswith(f", fold {fold}") for fold, one in found)
-
-
-def result_of(run: Run[RetrainConfig], found: Sequence[Predictions]) -> dict[str, Any]:
-    """Return a run's scores, for each seed and as means over seeds, with notes on them."""
-    groups = [fullest(group) for group in by_genotype(found).values()]
-    rows = [score(one) for one in found] + [score(*group) for group in groups if len(group) > 1]
-    return {**as_json(rows), "notes": notes(run, found)}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a replica's results belong.
-
-    Attributes:
-        genotype: its name in the run.
-        seed: the seed.
-        fold: the held-out subject, `database/subject`.
-    """
-
-    genotype: str
-    seed: int
-    fold: str
-
-    def __str__(self) -> str:
-        return f"{self.genotype}, seed {self.seed}, {self.fold}"
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Its parts by name."""
-        return {"genotype": self.genotype, "seed": self.seed, "fold": self.fold}
-
-    def file(self, run: Run[RetrainConfig]) -> Path:
-        """Return where its logits and network are kept once it is trained."""
-        return run.path / "replicas" / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
-
-    def checkpoint(self, run: Run[RetrainConfig]) -> Path:
-        """Return where it is kept until it is trained."""
-        return _checkpoints(run) / self.genotype / str(self.seed) / f"{self.fold}.safetensors"
-
-
 def _trainings(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[Place, Training]]:
     """Iterate over all that a run trains, seed by seed, so that one looked at early compares all its genotypes."""
     folds = loso_folds(dataset)
@@ -383,51 +233,6 @@ def _trainings(run: Run[RetrainConfig], dataset: Dataset) -> Iterator[tuple[Plac
         digest, graph, recipe = found[name, fold.subject]
         replica = Replica(digest, graph, fold.subject, fold.train, fold.test, seed)
         yield Place(name, seed, fold.subject), Training(replica, recipe)
-
-
-def _checkpoints(run: Run[RetrainConfig]) -> Path:
-    return run.path / "checkpoints"
-
-
-def _samples(run: Run[RetrainConfig]) -> dict[str, list[Sample]]:
-    """Return the samples of each fold, in the order of the fold's test indices."""
-    folds: dict[str, list[Sample]] = {}
-    for sample in samples_of(run):
-        folds.setdefault(f"{sample.database}/{sample.subject}", []).append(sample)
-    return folds
-
-
-def samples_of(run: Run[RetrainConfig]) -> list[Sample]:
-    """Return the samples of a run, in the order of its dataset."""
-    return [Sample(*row.of(SAMPLE_COLUMNS)) for row in read_rows(run.path / "samples.csv", SAMPLE_COLUMNS)]
-
-
-def genotype_file(run: Run[RetrainConfig], genotype: str, fold: str) -> Path:
-    """Return where a genotype lies; that of a nested search or a choice has a file for each fold."""
-    folder = run.path / "genotypes" / genotype
-    return folder / f"{fold}.yaml" if folder.is_dir() else folder.with_name(f"{genotype}.yaml")
-
-
-def genotype_of(run: Run[RetrainConfig], name: str | None) -> str:
-    """Return the name of one of a run's genotypes or descriptors, its only one if no name is given.
-
-    Raises:
-        UserError: the run has none of that name, or several of which none is named.
-    """
-    known = run.config.names
-    if name is None and len(known) > 1:
-        raise UserError(
-            f"{run.path}: holds {len(known)} genotypes; name one, as in {run.path}:{known[0]}; known: {listed(known)}"
-        )
-    if name is not None and name not in known:
-        raise UserError(f"{run.path}: has no genotype '{name}'{did_you_mean(name, known)}")
-    return name or known[0]
-
-
-def recipe_of(run: Run[RetrainConfig], genotype: str, fold: str) -> Recipe:
-    """Return how a genotype is trained in a fold: as was chosen for that fold, or else as the run's others are."""
-    file = run.path / "recipes" / genotype / f"{fold}.yaml"
-    return load_recipe(file, Recipe) if file.is_file() else run.config.recipe
 
 
 def check_spaces(spaces: Iterable[SearchSpace], dataset: Dataset) -> None:
@@ -459,20 +264,6 @@ def write_genotypes(folder: Path, files: Mapping[str, tuple[SearchSpace, Genotyp
             write_text(folder / space_file, space.source)
         above = "../" * (file.count("/") + 1)
         replace(genotype, space_file=f"{above}{space_file}").save(folder / "genotypes" / file)
-
-
-def places_of(run: Run[RetrainConfig]) -> list[Place]:
-    """Return the places of all replicas that a run asks for."""
-    trained = [*itertools.product(run.config.genotypes, run.config.seeds)]
-    trained += [(name, run.config.seeds[0]) for name in run.config.handcrafted]
-    return [Place(name, seed, fold) for (name, seed), fold in itertools.product(trained, _samples(run))]
-
-
-def _trained(
-    run: Run[RetrainConfig], places: Iterable[Place]
-) -> Iterator[tuple[Place, tuple[torch.Tensor, dict[str, Any]]]]:
-    """Iterate over those of some replicas that are trained, with their logits and what their files say of them."""
-    return ((place, read_tensor(place.file(run), "logits")) for place in places if place.file(run).is_file())
 
 
 def distinctly_named(

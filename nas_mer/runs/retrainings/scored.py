@@ -10,7 +10,8 @@ from typing import Any
 
 from nas_mer.errors import UserError
 from nas_mer.runs.folder import Run, distinct_names
-from nas_mer.runs.retrainings.retraining import RetrainConfig, genotype_of, notes, predictions
+from nas_mer.runs.retrainings.config import RetrainConfig, genotype_of
+from nas_mer.runs.retrainings.findings import notes, predictions
 from nas_mer.score import (
     Comparison,
     Grid,

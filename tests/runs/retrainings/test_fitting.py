@@ -8,7 +8,7 @@ from nas_mer.errors import UserError
 from nas_mer.handcrafted import BiWoof, LbpTop
 from nas_mer.handcrafted.classifier import decision_values
 from nas_mer.runs import load_run, predictions, resume, retrain
-from nas_mer.runs.retrainings.retraining import places_of
+from nas_mer.runs.retrainings.config import places_of
 
 DESCRIPTORS = [LbpTop(blocks=2), BiWoof(blocks=2)]
 

@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, recall_score
 from nas_mer.data import CLASSES, Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import Choice, Compute, Nested, choose, load_run, predictions, resume, retrain
-from nas_mer.runs.retrainings.retraining import notes, result_of
+from nas_mer.runs.retrainings.findings import notes, result_of
 from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.space import SearchSpace

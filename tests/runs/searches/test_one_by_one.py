@@ -6,7 +6,7 @@ from nas_mer.data import Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import derive, load_run, nested_of, retrain, search
 from nas_mer.runs import trainings as trainings_module
-from nas_mer.runs.retrainings.retraining import genotype_file, recipe_of
+from nas_mer.runs.retrainings.config import genotype_file, recipe_of
 from nas_mer.runs.searches.config import findings, replicas_of, studies_of
 from nas_mer.runs.searches.pictures import draw_pareto, pareto_of
 from nas_mer.search import strategies
