@@ -44,7 +44,8 @@ T = TypeVar("T")
 class _Scope:
     """Where a part of the file is being read: which names it sees and how its own names are told apart."""
 
-    parameters: Parameters
+    parameters: Parameters  # of the file
+    arguments: Parameters = field(default_factory=dict)  # of the block, which go before those of the file
     names: Mapping[str, str] = field(default_factory=dict)  # local state -> expanded state; empty at the top
     prefix: str = ""  # of shared weights
     decisions: str = ""  # prefix of decisions without a name of their own
@@ -297,7 +298,7 @@ class StateReader:
         scope = _Scope(self.parameters)
         window = self._window(node, block, scope)
         repeat = self._integer(node.at("repeat"), scope, least=1) if "repeat" in node.value else 1
-        arguments = {**self.parameters, **self._arguments(node, block, scope)}
+        arguments = self._arguments(node, block, scope)
         own = node.get("decisions")
         if own is not None and own.value not in ("shared", "own"):
             raise own.error(f"must be shared or own, found {describe(own.value)}")
@@ -309,7 +310,8 @@ class StateReader:
                 naming = (f"{instance}.", f"{instance}.", f"the use '{name}'")
             else:
                 naming = (f"{block_name}.", "", f"the block '{block_name}'")
-            self._repetition(block_name, name, window, output, _Scope(arguments, {}, f"{instance}.", *naming))
+            scope = _Scope(self.parameters, arguments, {}, f"{instance}.", *naming)
+            self._repetition(block_name, name, window, output, scope)
             window = [*window[1:], output]
         self.expanding.pop()
         self.windows[name] = window
@@ -409,10 +411,12 @@ class StateReader:
                 if match is None:
                     raise node.error(f"must read '$name' or '$name * 2', found {text!r}")
                 name, factor = match.groups()
-                if name not in scope.parameters:
-                    raise node.error(f"no parameter is called '{name}'{did_you_mean(name, scope.parameters)}")
-                self.unused.discard(("parameters", name))
-                value = scope.parameters[name]
+                values = {**scope.parameters, **scope.arguments}
+                if name not in values:
+                    raise node.error(f"no parameter is called '{name}'{did_you_mean(name, values)}")
+                if name not in scope.arguments:
+                    self.unused.discard(("parameters", name))
+                value = values[name]
                 return value if factor is None else value * int(factor)
             case list():
                 return [self._value(part, scope) for part in node.elements()]

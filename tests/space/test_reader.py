@@ -90,6 +90,8 @@ BROKEN = {
         "4: parameters.size: 'size' is the side of the input; take another name"),
     "parameter unused": ("times: 2}", "times: 2, unused: 3}",
         "4: parameters.unused: nothing uses the parameter 'unused'"),
+    "parameter that a block's hides": ("times: 2}", "times: 2, width: 3}",
+        "4: parameters.width: nothing uses the parameter 'width'"),
     "module unused": ("blocks:", "  other: relu\nblocks:", "9: modules.other: nothing uses the module 'other'"),
     "block unused": ("states:\n  stem", "  other: {inputs: a, output: b, states: {}}\nstates:\n  stem",
         "17: blocks.other: nothing uses the block 'other'"),
