@@ -21,7 +21,8 @@ from nas_mer.runs.retrainings.config import genotype_file, samples_of
 from nas_mer.seeds import Seeds, numbers_of, seeds_in_words
 from nas_mer.space import Genotype, SearchSpace, load_genotype
 from nas_mer.space.isomorphism import Distinct
-from nas_mer.tabular.table import FORMAT, About, Benchmark, DatasetSource, SpaceSource, name_of
+from nas_mer.tabular.about import FORMAT, About, DatasetSource, SpaceSource
+from nas_mer.tabular.table import Benchmark, name_of
 from nas_mer.train import Recipe, load_recipe
 from nas_mer.train.recipe import RECIPES
 from nas_mer.words import listed, plural

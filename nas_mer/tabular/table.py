@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import log_softmax
 
 from nas_mer.data import Dataset, Sample, bilevel_halves
@@ -35,14 +34,8 @@ from nas_mer.search.strategies import TRIALS
 from nas_mer.space import INPUT, Genotype, SearchSpace
 from nas_mer.space.genotype import in_words
 from nas_mer.space.isomorphism import Distinct
-from nas_mer.train import Recipe
+from nas_mer.tabular.about import FORMAT, About
 from nas_mer.words import did_you_mean, listed, plural
-
-FORMAT: Literal[1] = 1
-"""The format of the files that are written and read."""
-
-TABLES = Path(__file__).parent / "tables"
-"""Where the files of the benchmarks are that come with the package."""
 
 ARRAYS = ("about", "subjects", "labels", "logits", "predicted")
 """What a file holds."""
@@ -52,68 +45,6 @@ SHOWN = 10
 
 Which = str | Mapping[str, str] | Genotype
 """A genotype: a name in the table or in the space's file, one option for each decision, or itself."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SpaceSource(_Part):
-    """The search space.
-
-    Attributes:
-        name: its name.
-        hash: its content hash.
-        source: its YAML.
-        parameters: the sizes it was built with, where they differ from its YAML.
-    """
-
-    name: str
-    hash: str
-    source: str
-    parameters: dict[str, int | float | bool]
-
-
-class DatasetSource(_Part):
-    """The dataset.
-
-    Attributes:
-        name: its name.
-        fingerprint: what it is known by; whoever has it has the clips' names, in the same order.
-        databases: those that were used; None for all.
-    """
-
-    name: str
-    fingerprint: str
-    databases: tuple[str, ...] | None = None
-
-
-class About(_Part):
-    """What a table is of, and how it was made.
-
-    Attributes:
-        format: of the file.
-        space, dataset, recipe: what was retrained, on what, and how.
-        protocol: how it was tested.
-        classes: the C names of the classes.
-        seeds: the K seeds.
-        genotypes: the G genotypes, one option for each decision of the space.
-        partial: whether the space has others.
-        versions: of the programs that trained them.
-        command: what trains them again.
-    """
-
-    format: Literal[1]
-    space: SpaceSource
-    dataset: DatasetSource
-    recipe: Recipe
-    protocol: Literal["loso"]
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
-    genotypes: Annotated[tuple[dict[str, str], ...], Field(min_length=1)]
-    partial: bool = False
-    versions: dict[str, str]
-    command: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -506,44 +437,6 @@ def name_of(space: SearchSpace, choices: Mapping[str, str]) -> str:
     """Return a genotype's options joined by `-`; decisions of few options come first, and order those of many."""
     order = sorted(space.decisions, key=lambda decision: len(space.decisions[decision]))
     return "-".join(choices[decision] for decision in order)
-
-
-def find_benchmark(name: str | Path, size: int | None = None) -> Benchmark:
-    """Read a benchmark that comes with the package, or one's own file.
-
-    Args:
-        name: such as `megc2019-rcn`, or the path of a `.npz` file.
-        size: the side of the networks' input maps in pixels; None takes the largest that there is.
-
-    Raises:
-        UserError: there is no such benchmark, not of this size, or the file is no table or damaged.
-    """
-    path = Path(name)
-    if path.suffix != ".npz":
-        path = _shipped(str(name), size)
-    found = Benchmark.load(path)
-    if size not in (None, found.size):
-        raise UserError(f"{path}: its networks take maps of size {found.size}, not {size}")
-    return found
-
-
-def shipped_tables() -> dict[str, Path]:
-    """Return the files of the benchmarks that come with the package, by name and size (`megc2019-rcn-28`)."""
-    return {file.stem: file for file in sorted(TABLES.glob("*.npz"))}
-
-
-def _shipped(name: str, size: int | None) -> Path:
-    """Return the file of a benchmark that comes with the package."""
-    known: dict[str, dict[int, Path]] = {}
-    for stem, file in shipped_tables().items():
-        base, _, side = stem.rpartition("-")
-        known.setdefault(base, {})[int(side)] = file
-    if name not in known:
-        raise UserError(f"{name}: no benchmark is called so, and it is no .npz file{did_you_mean(name, known)}")
-    sizes = known[name]
-    if size is not None and size not in sizes:
-        raise UserError(f"{name}: has no table of size {size}; there are: {listed(sorted(sizes))}")
-    return sizes[max(sizes) if size is None else size]
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

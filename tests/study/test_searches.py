@@ -6,8 +6,7 @@ import pytest
 
 from nas_mer.errors import UserError
 from nas_mer.study.searches import open_searches
-from nas_mer.tabular import Benchmark
-from nas_mer.tabular import table as tables
+from nas_mer.tabular import Benchmark, shipped
 
 
 @pytest.fixture
@@ -98,14 +97,14 @@ class TestRefused:
         )
 
     def test_no_table(self, runs, file, tmp_path, monkeypatch):
-        monkeypatch.setattr(tables, "TABLES", tmp_path)
+        monkeypatch.setattr(shipped, "TABLES", tmp_path)
         told = self.refused([runs["darts"]], None)
         assert "no table that comes with nas_mer is of rcn at size 16 on 'tiny' (there are: none)" in told
         assert "--table" in told
         assert "take maps of size 16, not 20" in self.refused([runs["darts"]], file, size=20)
 
     def test_the_shipped_table_that_fits(self, runs, file, tmp_path, monkeypatch):
-        monkeypatch.setattr(tables, "TABLES", tmp_path)
+        monkeypatch.setattr(shipped, "TABLES", tmp_path)
         shutil.copy(file, tmp_path / "made-rcn-16.npz")
         for name in (None, "made-rcn"):
             _, table = open_searches([runs["darts"]], name)
