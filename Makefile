@@ -9,6 +9,7 @@ DEMO ?= runs/demo
 demo: .venv/ready
 	$(BIN)/nas-mer demo --out $(DEMO)
 
+# In the order of the tree: xdist would leave the files of few, long tests to the end, where cores wait for each other.
 test: lint types
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""What the tests of run folders and of the command line share: a tiny dataset, small sizes, quick recipes."""
+"""How all tests compute, and what those of runs and commands share: a tiny dataset, small sizes, quick recipes."""
 
 import os
 import sqlite3
@@ -35,17 +35,19 @@ def _nothing_waits_for_the_disk():
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """Small maps are quicker on one thread, sums are the same on every machine, and all cores have tests to run."""
+    """Small maps are quicker on one thread, torch's sums are the same everywhere, and each core has tests to run."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
 @pytest.fixture
 def two_threads():
-    """Within the test torch computes on two threads."""
+    """Within the test torch and OpenCV compute on two threads."""
     torch.set_num_threads(2)
+    cv2.setNumThreads(2)
     yield
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 SIZES = {"size": 16, "feature_maps": 4, "pool": 2}

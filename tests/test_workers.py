@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -113,15 +114,19 @@ def test_nothing_to_do_needs_no_worker(tasks):
 
 @pytest.mark.usefixtures("two_threads")
 def test_tasks_compute_on_one_thread_and_the_caller_keeps_his(tasks):
-    assert list(each(tasks.threads, range(2), (), 1)) == [(0, 1), (1, 1)]
-    assert torch.get_num_threads() == 2
+    def own():
+        return torch.get_num_threads(), cv2.getNumThreads()
+
+    for workers in (1, 2):
+        assert sorted(each(tasks.threads, range(2), (), workers)) == [(0, (1, 1)), (1, (1, 1))]
+        assert own() == (2, 2)
     with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
+        assert own() == (1, 1)
+    assert own() == (2, 2)
     results = each(tasks.threads, range(2), (), 1)
     next(results)
     results.close()
-    assert torch.get_num_threads() == 2
+    assert own() == (2, 2)
 
 
 def test_devices_are_dealt_out_in_turn(tasks, tmp_path):

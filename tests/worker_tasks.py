@@ -4,13 +4,14 @@ import os
 import signal
 import time
 
+import cv2
 import torch
 
 from nas_mer.workers import Stopped
 
 
 def threads(task, report):
-    return torch.get_num_threads()
+    return torch.get_num_threads(), cv2.getNumThreads()
 
 
 def chatty(task, report, last):

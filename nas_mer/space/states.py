@@ -44,8 +44,7 @@ T = TypeVar("T")
 class _Scope:
     """Where a part of the file is being read: which names it sees and how its own names are told apart."""
 
-    parameters: Parameters  # of the file
-    arguments: Parameters = field(default_factory=dict)  # of the block, which go before those of the file
+    arguments: Parameters = field(default_factory=dict)  # of the block, which go before the file's parameters
     names: Mapping[str, str] = field(default_factory=dict)  # local state -> expanded state; empty at the top
     prefix: str = ""  # of shared weights
     decisions: str = ""  # prefix of decisions without a name of their own
@@ -90,7 +89,7 @@ class StateReader:
         for name in self.modules:
             if name in OPS:
                 raise self.root.at("modules").at(name).error(f"'{name}' is an op already; take another name")
-        scope = _Scope(self.parameters)
+        scope = _Scope()
         for name, node in self.root.at("states").mapping().items():
             name_of(node, name)
             if name == INPUT:
@@ -295,7 +294,7 @@ class StateReader:
         block.mapping(BLOCK_KEYS, required=("inputs", "states", "output"))
         if not parts_of(block.at("inputs")):
             raise block.at("inputs").error("a block needs at least one input")
-        scope = _Scope(self.parameters)
+        scope = _Scope()
         window = self._window(node, block, scope)
         repeat = self._integer(node.at("repeat"), scope, least=1) if "repeat" in node.value else 1
         arguments = self._arguments(node, block, scope)
@@ -310,7 +309,7 @@ class StateReader:
                 naming = (f"{instance}.", f"{instance}.", f"the use '{name}'")
             else:
                 naming = (f"{block_name}.", "", f"the block '{block_name}'")
-            scope = _Scope(self.parameters, arguments, {}, f"{instance}.", *naming)
+            scope = _Scope(arguments, {}, f"{instance}.", *naming)
             self._repetition(block_name, name, window, output, scope)
             window = [*window[1:], output]
         self.expanding.pop()
@@ -411,7 +410,7 @@ class StateReader:
                 if match is None:
                     raise node.error(f"must read '$name' or '$name * 2', found {text!r}")
                 name, factor = match.groups()
-                values = {**scope.parameters, **scope.arguments}
+                values = {**self.parameters, **scope.arguments}
                 if name not in values:
                     raise node.error(f"no parameter is called '{name}'{did_you_mean(name, values)}")
                 if name not in scope.arguments:

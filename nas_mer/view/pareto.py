@@ -43,7 +43,7 @@ def pareto_figure(found: Sequence[Ranked], objectives: Sequence[str]) -> Figure:
     ]
     *first, last = (OBJECTIVES[name].title for name in others)
     named = f"{', '.join(first)} and {last}" if first else last
-    sheet = Sheet(f"Validation UAR against {named}", entries)
+    sheet = Sheet(f"Validation UAR against {named}", entries, _LEAST + 2 * MARGIN)
     room = sheet.width - 2 * MARGIN
     columns = columns_for(len(others), room, _LEAST)
     width = (room + GAP) / columns - GAP - _LEFT

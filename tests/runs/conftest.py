@@ -1,4 +1,4 @@
-"""Runs that are stopped in every way, and what a process leaves behind."""
+"""Runs, how they are stopped in every way, and what a process leaves behind."""
 
 import errno
 import multiprocessing
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_mer.runs import Compute, load_run, resume, search
+from nas_mer.runs import Compute, load_run, resume, retrain, search
 
 ALONE = Compute(workers=1, checkpoint_every=0.0)
 
@@ -29,6 +29,17 @@ def stop():
 def alone():
     """In this process, one network after the other: what every other way of computing is compared with."""
     return ALONE
+
+
+@pytest.fixture(scope="session")
+def genotypes(space):
+    return [(space, space.genotype("rcn-f")), (space, space.genotype("rcn"))]
+
+
+@pytest.fixture(scope="session")
+def retrained(genotypes, tiny, recipe, tmp_path_factory):
+    """Two genotypes, two seeds, four folds: 16 trainings that nothing has interrupted."""
+    return retrain(genotypes, tiny, recipe, tmp_path_factory.mktemp("runs") / "retrained", seeds=2, compute=ALONE)
 
 
 @pytest.fixture

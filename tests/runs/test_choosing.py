@@ -15,7 +15,6 @@ from nas_mer.runs.folder import maps_of
 from nas_mer.runs.retrainings.config import recipe_of
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.train import Group, Inputs, Replica, train
-from nas_mer.workers import one_thread
 
 NAMES = ("rcn", "rcn-f")
 
@@ -50,8 +49,7 @@ class TestChosen:
             fold = f"groups {low} and {high}"
             replica = Replica(genotype.digest, space.freeze(genotype), fold, rest, held_out, seed)
             inputs = Inputs.of(maps_of(dataset, 16), recipes[recipe].normalise, recipes[recipe].augment)
-            with one_thread():
-                (trained,) = train([replica], lambda group: None, inputs, recipes[recipe])
+            (trained,) = train([replica], lambda group: None, inputs, recipes[recipe])
             return dict(zip(held_out.tolist(), trained.logits.argmax(axis=1), strict=True))
 
         for number, group in enumerate(run.result["groups"]):

@@ -6,7 +6,6 @@ from nas_mer.runs import Compute
 from nas_mer.runs.folder import maps_of
 from nas_mer.runs.trainings import Training, train_all
 from nas_mer.train import Inputs, Replica, train
-from nas_mer.workers import one_thread
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def test_each_is_trained_by_its_own_recipe_on_maps_of_its_own_size(trainings, da
     for key, one in trainings.items():
         size = one.replica.graph.shapes["input"].height
         inputs = Inputs.of(maps_of(dataset, size), one.recipe.normalise, one.recipe.augment)
-        with one_thread():
-            (expected,) = train([one.replica], lambda group: None, inputs, one.recipe)
+        (expected,) = train([one.replica], lambda group: None, inputs, one.recipe)
         assert len(found[key].losses) == one.recipe.epochs
         tolerance = {"rtol": 0, "atol": 0} if group == 1 else {"rtol": 1e-2, "atol": 2e-3}
         np.testing.assert_allclose(found[key].logits, expected.logits, **tolerance)

@@ -23,7 +23,7 @@ def judged(load):
 
 
 @pytest.mark.parametrize("objectives", [ALL[:2], ("latency", "uar"), ALL])
-@pytest.mark.parametrize("width", [None, 3.5])
+@pytest.mark.parametrize("width", [None, 3.5, 0.5])
 def test_it_is_legible(judged, objectives, width, check_legible):
     with Page(width).applied():
         check_legible(pareto_figure(judged, objectives))

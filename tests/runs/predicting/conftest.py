@@ -14,18 +14,6 @@ from nas_mer.runs.tensors import packed, read_tensors, write_tensors
 
 
 @pytest.fixture(scope="session")
-def genotypes(space):
-    return [(space, space.genotype("rcn-f")), (space, space.genotype("rcn"))]
-
-
-@pytest.fixture(scope="session")
-def retrained(genotypes, tiny, recipe, tmp_path_factory, alone):
-    """Two genotypes, two seeds, four folds; each map is normalised by itself."""
-    path = tmp_path_factory.mktemp("runs") / "retrained"
-    return retrain(genotypes, tiny, recipe, path, seeds=2, compute=alone)
-
-
-@pytest.fixture(scope="session")
 def standardised(genotypes, tiny, recipe, tmp_path_factory, alone):
     """One genotype and seed; maps are normalised by what the training samples have taught."""
     how = recipe.model_copy(update={"normalise": "standardise"})

@@ -11,7 +11,6 @@ from nas_mer.errors import UserError
 from nas_mer.nn.activation import enlarged
 from nas_mer.runs import Choice, Nested, retrain
 from nas_mer.runs.predicting import find_case, predict, trained_network
-from nas_mer.runs.retrainings.config import genotype_of
 
 FOLDS = ["alpha/s01", "alpha/s02", "beta/s01", "beta/s02"]
 
@@ -115,10 +114,3 @@ class TestPredict:
             UserError, match="8 of 8 trainings are still to come; continue it with: nas-mer runs resume"
         ):
             predict(copy, case(saved), "rcn")
-
-    def test_which_genotype(self, retrained):
-        with pytest.raises(UserError, match=r"holds 2 genotypes; name one, as in .*:rcn-f; known: rcn-f, rcn"):
-            genotype_of(retrained, None)
-        assert genotype_of(retrained, "rcn") == "rcn"
-        with pytest.raises(UserError, match="did you mean 'rcn-f'"):
-            genotype_of(retrained, "rcn-ff")

@@ -17,38 +17,11 @@ from sklearn.metrics import f1_score, recall_score
 from nas_mer.data import CLASSES, Dataset
 from nas_mer.errors import UserError
 from nas_mer.runs import Choice, Compute, Nested, choose, load_run, predictions, resume, retrain
-from nas_mer.runs.retrainings.findings import notes, result_of
-from nas_mer.runs.retrainings.scored import Scored
 from nas_mer.runs.tensors import read_tensors
 from nas_mer.space import SearchSpace
 from nas_mer.train import Group, train
 
 FOLDS = ["alpha/s01", "alpha/s02", "beta/s01", "beta/s02"]
-
-
-@pytest.fixture(scope="module")
-def genotypes(space):
-    return [(space, space.genotype("rcn-f")), (space, space.genotype("rcn"))]
-
-
-@pytest.fixture(scope="module")
-def retrained(genotypes, tiny, recipe, tmp_path_factory, alone):
-    """Two genotypes, two seeds, four folds: 16 trainings that nothing has interrupted."""
-    path = tmp_path_factory.mktemp("runs") / "retrained"
-    return retrain(genotypes, tiny, recipe, path, seeds=2, compute=alone)
-
-
-@pytest.fixture
-def begun(genotypes, tiny, recipe, tmp_path, stopping, stop, alone):
-    """Begin the same retraining and stop it when it has told of its progress some times: twice for each training."""
-
-    def begin(times, error=stop, name="retrained", **changes):
-        asked = {"genotypes": genotypes, "recipe": recipe, "seeds": 2, "compute": alone}
-        with pytest.raises(error):
-            retrain(dataset=tiny, out=tmp_path / name, **asked | {"progress": stopping(times, error)} | changes)
-        return load_run(tmp_path / name)
-
-    return begin
 
 
 def results(run):
@@ -438,28 +411,6 @@ class TestStopped:
         resume(retrained.path, alone)
         assert content(retrained.path) == before
 
-    def test_an_unfinished_run_is_scored_as_far_as_it_is(self, begun):
-        run = begun(30)  # seed by seed, then genotype by genotype: 2 folds of seed 1
-        result = result_of(run, predictions(run))
-        covered = [(found["genotype"], found["seed"], found["folds"]) for found in result["scores"]]
-        assert covered == [("rcn-f", 0, 4), ("rcn-f", 1, 2), ("rcn", 0, 4)]
-        assert result["means"] == []
-        assert "6 of 16 trainings are still to come; their samples are in no score" in result["notes"]
-        assert any("rcn-f: no mean or comparison includes seed 1" in note for note in result["notes"])
-
-    def test_notes_on_one_genotype_are_of_that_one(self, begun):
-        run = begun(30)
-        first, second = (Scored(run, name).notes for name in ("rcn-f", "rcn"))
-        assert "2 of 8 trainings are still to come; their samples are in no score" in first
-        assert "4 of 8 trainings are still to come; their samples are in no score" in second
-        assert any("rcn-f: no mean" in note for note in first)
-        assert not any("rcn-f" in note for note in second)
-
-    def test_nothing_yet(self, begun):
-        run = begun(1)
-        with pytest.raises(UserError, match=r"no network is trained yet; continue it with: .* resume .*retrained"):
-            predictions(run)
-
 
 class TestDamage:
     def test_a_replica_cut_short(self, begun, retrained, alone):
@@ -580,18 +531,6 @@ class TestDiverged:
             f"rcn-f: 1 failed, whose samples are in no score: {why}",
             "rcn-f: no mean or comparison includes seed 1, which covers fewer samples than others",
         ]
-
-
-class TestNotes:
-    def test_a_full_run_of_named_genotypes_needs_none(self, retrained):
-        assert retrained.result["notes"] == []
-
-    def test_a_searched_genotype_may_have_seen_every_subject(self, space, tiny, recipe, tmp_path, alone):
-        found = replace(space.genotype("rcn-f"), name="top1", rank=1, weight=0.5)
-        run = retrain([(space, found)], tiny, recipe, tmp_path / "run", compute=alone)
-        (note,) = notes(run, predictions(run))
-        assert note.startswith("found by a search: top1; ")
-        assert "optimistic" in note
 
 
 @pytest.fixture
