@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= runs/demo
+# One process more than cores: some tests wait for others to start, to end or to be killed.
+TESTS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: demo test lint types gallery clean
 
@@ -11,7 +13,7 @@ demo: .venv/ready
 
 # In the order of the tree: xdist would leave the files of few, long tests to the end, where cores wait for each other.
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(TESTS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check .
