@@ -74,6 +74,7 @@ class StateReader:
         self.windows: dict[str, list[str]] = {}  # use of a block -> the last states, as its next repetition sees them
         self.expanding: list[str] = []
         self.references: list[tuple[Node, str]] = []  # where a state is referred to, and its expanded name
+        self.hiding: set[str] = set()  # the parameters of blocks in use
         self.unused = {
             (section, name) for section in ("parameters", "modules", "blocks") for name in root.value.get(section, {})
         }
@@ -117,7 +118,9 @@ class StateReader:
         except ValueError as error:
             raise self.root.at("states").error(str(error)) from None
         for section, name in sorted(self.unused):
-            raise self.root.at(section).at(name).error(f"nothing uses the {section.removesuffix('s')} '{name}'")
+            hidden = section == "parameters" and name in self.hiding
+            why = "; in a block that has a parameter of that name, the block's own is meant" if hidden else ""
+            raise self.root.at(section).at(name).error(f"nothing uses the {section.removesuffix('s')} '{name}'{why}")
         return graph
 
     def _state(self, name: str, local: str, node: Node, scope: _Scope) -> None:
@@ -309,8 +312,8 @@ class StateReader:
                 naming = (f"{instance}.", f"{instance}.", f"the use '{name}'")
             else:
                 naming = (f"{block_name}.", "", f"the block '{block_name}'")
-            scope = _Scope(arguments, {}, f"{instance}.", *naming)
-            self._repetition(block_name, name, window, output, scope)
+            within = _Scope(arguments, {}, f"{instance}.", *naming)
+            self._repetition(block_name, name, window, output, within)
             window = [*window[1:], output]
         self.expanding.pop()
         self.windows[name] = window
@@ -359,6 +362,7 @@ class StateReader:
         name = node.value["block"]
         declared = parts_of(block.at("parameters")) if "parameters" in block.value else []
         known = [name_of(part, pattern=PARAMETER) for part in declared]
+        self.hiding.update(known)
         values = {}
         for key, part in node.at("with").mapping().items() if "with" in node.value else ():
             if key not in known:

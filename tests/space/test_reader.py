@@ -91,7 +91,8 @@ BROKEN = {
     "parameter unused": ("times: 2}", "times: 2, unused: 3}",
         "4: parameters.unused: nothing uses the parameter 'unused'"),
     "parameter that a block's hides": ("times: 2}", "times: 2, width: 3}",
-        "4: parameters.width: nothing uses the parameter 'width'"),
+        "4: parameters.width: nothing uses the parameter 'width'; in a block that has a parameter of that name, "
+        "the block's own is meant"),
     "module unused": ("blocks:", "  other: relu\nblocks:", "9: modules.other: nothing uses the module 'other'"),
     "block unused": ("states:\n  stem", "  other: {inputs: a, output: b, states: {}}\nstates:\n  stem",
         "17: blocks.other: nothing uses the block 'other'"),

@@ -26,23 +26,9 @@ from nas_mer.errors import UserError
 from nas_mer.files import replacing, write_text
 from nas_mer.handcrafted import AnyDescriptor
 from nas_mer.placed_yaml import write_yaml
-from nas_mer.runs.folder import (
-    DatasetReference,
-    Progress,
-    Run,
-    by_one_process,
-    check_input,
-    create_run,
-)
+from nas_mer.runs.folder import DatasetReference, Progress, Run, by_one_process, check_input, create_run
 from nas_mer.runs.nested import Nested
-from nas_mer.runs.retrainings.config import (
-    Place,
-    RetrainConfig,
-    checkpoints_of,
-    genotype_file,
-    places_of,
-    recipe_of,
-)
+from nas_mer.runs.retrainings.config import Place, RetrainConfig, checkpoints_of, genotype_file, places_of, recipe_of
 from nas_mer.runs.retrainings.findings import predictions, result_of
 from nas_mer.runs.retrainings.fitting import fit_all
 from nas_mer.runs.tensorboard import Metrics, follow
